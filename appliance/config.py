@@ -1,0 +1,383 @@
+"""Settings: one TOML file and environment variables become frozen, typed structs.
+
+Every value can be overridden by `AMDA_<SECTION>_<KEY>` (for example `AMDA_PATHS_STATE_DIR`). A key that does not exist
+or a value of the wrong type is an error of one line that names the place, the field and the remedy. The description of
+each field is part of its type, so that `amda config show` can print it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import os
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from appliance.protocol import CaptureSettings
+
+CONFIG_VARIABLE: Final = "AMDA_CONFIG"
+"""Names another settings file than the default one."""
+_PREFIX: Final = "AMDA_"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. `str()` is one line: where, which field, what is wrong, what to do."""
+
+
+class StorageKind(enum.StrEnum):
+    FOLDER = "folder"
+
+
+class LogFormat(enum.StrEnum):
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(enum.StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Paths(msgspec.Struct, frozen=True, kw_only=True):
+    state_dir: Annotated[Path, Meta(description="Databases, sessions, media; readable by the appliance only.")]
+    run_dir: Annotated[Path, Meta(description="Sockets and the lock file; default: run/ in state_dir.")]
+
+    @property
+    def database(self) -> Path:
+        return self.state_dir / "amda.db"
+
+    @property
+    def sessions(self) -> Path:
+        return self.state_dir / "sessions"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.run_dir / "api.sock"
+
+    @property
+    def fork_socket(self) -> Path:
+        return self.run_dir / "fork.sock"
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.run_dir / "redis.sock"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.run_dir / "daemon.lock"
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    staging: Annotated[
+        Path | None, Meta(description="Folder of a staging network to use instead of WhatsApp; empty: WhatsApp itself.")
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Meta(description="http:// or socks5:// URL that every connection to WhatsApp takes; never bypassed."),
+    ] = None
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    library: Annotated[
+        Path | None, Meta(description="Shared library of the engine; empty: the one that came with the appliance.")
+    ] = None
+
+
+class Redis(msgspec.Struct, frozen=True, kw_only=True):
+    url: Annotated[
+        str | None, Meta(description="redis:// or unix:// URL; empty: the appliance's own, redis.sock in run_dir.")
+    ] = None
+    own: Annotated[bool, Meta(description="Whether `amda run` starts a private Redis server.")] = True
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Annotated[StorageKind, Meta(description="Where media is stored: folder.")] = StorageKind.FOLDER
+    path: Annotated[Path, Meta(description="Folder of the media store; default: media/ in state_dir.")]
+
+
+class Pairing(msgspec.Struct, frozen=True, kw_only=True):
+    country: Annotated[
+        str | None,
+        Meta(
+            pattern="^[A-Z]{2}$", description="Two-letter country for numbers without +; empty: a + number is required."
+        ),
+    ] = None
+    slots: Annotated[Count, Meta(description="Links under way at the same time; most only wait for a human.")] = 4
+    job_limit_s: Annotated[Seconds, Meta(description="An attempt ends within this many seconds, come what may.")] = 300
+    lock_s: Annotated[
+        Seconds, Meta(description="Expiry of the lock of an attempt; it is extended while work goes on.")
+    ] = 15
+    code_wait_s: Annotated[Seconds, Meta(description="How long WhatsApp may take to hand out a code.")] = 60
+    confirm_wait_s: Annotated[
+        Seconds, Meta(description="How long the first login may take once the phone has accepted.")
+    ] = 60
+
+
+class Keepalive(msgspec.Struct, frozen=True, kw_only=True):
+    verdict_s: Annotated[Seconds, Meta(description="How often the health of a session is judged.")] = 10
+    stale_s: Annotated[Seconds, Meta(description="Evidence of life older than this causes an active probe.")] = 35
+    probe_timeout_s: Annotated[Seconds, Meta(description="A probe without answer for this long has failed.")] = 5
+
+
+class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
+    backoff_base_s: Annotated[Seconds, Meta(description="First step of the full-jitter backoff.")] = 1
+    backoff_cap_s: Annotated[Seconds, Meta(description="Longest step of the backoff.")] = 300
+    reset_after_s: Annotated[Seconds, Meta(description="Online for this long: the backoff starts anew.")] = 600
+    attempts_per_hour: Annotated[Count, Meta(description="Failed logins an hour before a session cools down.")] = 5
+    cooling_base_s: Annotated[Seconds, Meta(description="First cooling pause; doubles each time.")] = 900
+    cooling_cap_s: Annotated[Seconds, Meta(description="Longest cooling pause.")] = 14_400
+    crash_window_s: Annotated[Seconds, Meta(description="Window in which crashes are counted.")] = 600
+    crash_limit: Annotated[Count, Meta(description="Crashes in the window after which a session has failed.")] = 5
+    starts_per_s: Annotated[float, Meta(gt=0, description="Sessions started each second, at most.")] = 4
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    sessions: Annotated[Count, Meta(description="Sessions that may exist.")] = 100
+    worker_memory_bytes: Annotated[
+        int, Meta(ge=64 << 20, description="Address space that a session's process may fill with data.")
+    ] = 400 << 20
+    heartbeat_s: Annotated[Seconds, Meta(description="How often a session's process reports.")] = 5
+    request_bytes: Annotated[int, Meta(ge=1024, description="Largest body of an API request.")] = 64 << 10
+    request_s: Annotated[Seconds, Meta(description="An API request that takes longer is given up.")] = 120
+    events_kept: Annotated[Count, Meta(description="Events kept for subscribers that come back.")] = 10_000
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
+    format: Annotated[LogFormat, Meta(description="console, json, or auto: console on a terminal, json otherwise.")] = (
+        LogFormat.AUTO
+    )
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, complete: defaults are filled in and folders are absolute."""
+
+    paths: Paths
+    network: Network
+    engine: Engine
+    redis: Redis
+    storage: Storage
+    capture: CaptureSettings
+    pairing: Pairing
+    keepalive: Keepalive
+    reconnect: Reconnect
+    limits: Limits
+    log: Log
+
+    @property
+    def redis_url(self) -> str:
+        """URL of the Redis to use: the configured one, otherwise the appliance's own socket."""
+        return self.redis.url or f"unix://{self.paths.redis_socket}"
+
+
+class FieldView(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting as `amda config show` prints it."""
+
+    section: str
+    key: str
+    value: object
+    variable: str
+    description: str
+
+
+_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+    "paths": Paths,
+    "network": Network,
+    "engine": Engine,
+    "redis": Redis,
+    "storage": Storage,
+    "capture": CaptureSettings,
+    "pairing": Pairing,
+    "keepalive": Keepalive,
+    "reconnect": Reconnect,
+    "limits": Limits,
+    "log": Log,
+}
+_CAPTURE_DESCRIPTIONS: Final = {
+    "statuses": "Keep statuses.",
+    "deleted": "Keep messages that their sender deletes.",
+    "view_once": "Keep view-once media, as far as WhatsApp delivers it.",
+    "trigger": "The reply to a view-once message by which its owner asks for it.",
+    "keep_hours": "How long a message is remembered in case it is deleted.",
+    "keep_bytes": "Bytes of remembered messages per session.",
+    "max_media_bytes": "Larger attachments are noted, not fetched.",
+    "parallel_downloads": "Downloads at the same time per session.",
+}
+"""The struct is part of the wire protocol and carries no descriptions of its own."""
+
+
+def default_config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """The settings file that is read when none is named: `AMDA_CONFIG`, /etc for root, XDG for everyone else."""
+    environ = os.environ if environ is None else environ
+    if named := environ.get(CONFIG_VARIABLE):
+        return Path(named).expanduser()
+    if os.geteuid() == 0:
+        return Path("/etc/amda/amda.toml")
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "amda" / "amda.toml"
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read settings from `path` (default: see `default_config_path`; it may be missing) and the environment.
+
+    Raises `ConfigError` with one line that names the place, the field and the remedy; a file that was named by the
+    caller or by `AMDA_CONFIG` must exist.
+    """
+    environ = os.environ if environ is None else environ
+    must_exist = path is not None or CONFIG_VARIABLE in environ
+    file = (path or default_config_path(environ)).absolute()
+    tables = _read_file(file, must_exist=must_exist)
+    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for section, table in tables.items():
+        _check_known(section, _SECTIONS, str(file), "section")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{file}: {section} must be a section: write [{section}] on a line of its own")
+        for key, value in table.items():
+            kind = _field_type(section, key, str(file))
+            values[section][key] = _convert(value, kind, f"{file}: {section}.{key}", strict=True)
+    for variable, section, key in _overrides(environ):
+        kind = _field_type(section, key, variable)
+        text = environ[variable]
+        values[section][key] = _convert(_from_text(text, kind), kind, variable, strict=False)
+    _fill_folders(values, environ)
+    return Settings(**{section: _SECTIONS[section](**values[section]) for section in _SECTIONS})  # type: ignore[arg-type]
+
+
+def describe(settings: Settings) -> Iterator[FieldView]:
+    """Every setting in order, with its effective value, its variable and its description. No secret is among them:
+    a URL's password is replaced."""
+    for section, struct in _SECTIONS.items():
+        hints = typing.get_type_hints(struct, include_extras=True)
+        current = getattr(settings, section)
+        for key, hint in hints.items():
+            description = _CAPTURE_DESCRIPTIONS[key] if struct is CaptureSettings else _description(hint)
+            value = msgspec.to_builtins(getattr(current, key), enc_hook=str)
+            if isinstance(value, str) and "://" in value:
+                value = hide_password(value)
+            yield FieldView(
+                section=section, key=key, value=value, variable=_variable(section, key), description=description
+            )
+
+
+def hide_password(url: str) -> str:
+    """Replace the password of a URL by dots.
+
+    >>> hide_password("redis://user:secret@localhost/0")
+    'redis://user:···@localhost/0'
+    """
+    scheme, _, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    if not at or ":" not in login:
+        return url
+    return f"{scheme}://{login.partition(':')[0]}:···@{place}"
+
+
+def _read_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        content = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigError(f"{file}: no such file; create it or name another one with --config") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}; check its owner, mode and encoding (UTF-8)") from error
+    try:
+        return tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f'{file}: not valid TOML: {error}; values look like key = 5 or key = "text"') from error
+
+
+def _overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Variables that speak of one of our sections. `AMDA_<word>_…` of other words belongs to somebody else."""
+    for variable in sorted(environ):
+        if variable == CONFIG_VARIABLE or not variable.startswith(_PREFIX):
+            continue
+        section, _, key = variable[len(_PREFIX) :].lower().partition("_")
+        if key and section in _SECTIONS:
+            yield variable, section, key
+
+
+def _check_known(name: str, known: Mapping[str, Any], place: str, what: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"remove it, or use one of: {', '.join(known)}"
+    raise ConfigError(f"{place}: {what} {name} is not known; {remedy}")
+
+
+def _field_type(section: str, key: str, place: str) -> Any:
+    hints = typing.get_type_hints(_SECTIONS[section], include_extras=True)
+    _check_known(key, hints, place, f"{section} key")
+    return hints[key]
+
+
+def _from_text(text: str, kind: Any) -> str | None:
+    """An empty variable means "none" where the field allows it."""
+    return None if text == "" and _allows_none(kind) else text
+
+
+def _convert(value: Any, kind: Any, place: str, *, strict: bool) -> Any:
+    if value == "" and _allows_none(kind):
+        return None
+    try:
+        return msgspec.convert(value, kind, strict=strict, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{place}: {_plain(str(error))}; remedy: correct or remove it") from error
+
+
+def _plain(error: str) -> str:
+    """msgspec's message without its backquotes and its path, which names nothing here."""
+    return error.split(" - at ")[0].replace("`", "").replace("Expected", "expected").replace("Invalid", "invalid")
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if kind is not Path:
+        raise NotImplementedError(f"no conversion to {kind}")
+    if not isinstance(value, str) or not value:
+        raise msgspec.ValidationError("expected the path of a folder or file, in quotes")
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise msgspec.ValidationError(f"{value} is a relative path; write it from / or ~ on")
+    return path
+
+
+def _fill_folders(values: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
+    paths, storage = values["paths"], values["storage"]
+    if "state_dir" not in paths:
+        root = os.geteuid() == 0
+        paths["state_dir"] = Path("/var/lib/amda") if root else _xdg(environ, "XDG_STATE_HOME", ".local/state") / "amda"
+    paths.setdefault("run_dir", paths["state_dir"] / "run")
+    storage.setdefault("path", paths["state_dir"] / "media")
+
+
+def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+    """Base folder by the XDG specification: relative values are to be ignored."""
+    value = environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / fallback
+
+
+def _allows_none(kind: Any) -> bool:
+    if typing.get_origin(kind) is Annotated:
+        kind = typing.get_args(kind)[0]
+    return type(None) in typing.get_args(kind)
+
+
+def _description(hint: Any) -> str:
+    metas = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Meta)]
+    return next((item.description for item in reversed(metas) if item.description), "")
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{_PREFIX}{section}_{key}".upper()
