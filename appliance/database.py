@@ -1,0 +1,138 @@
+"""The daemon's SQLite database: one writer, one reader, migrations, and refusal of a schema from the future.
+
+`synchronous=FULL`: what is committed here outlives a power cut. All writing goes through one connection and one lock,
+so that a transaction of one task never contains statements of another; reading has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from appliance.migrations import MIGRATIONS
+
+BUSY_TIMEOUT_MS: Final = 10_000
+"""Only a backup or an operator's sqlite3 shell can hold the file besides us; neither needs longer."""
+Parameters = Sequence[Any] | dict[str, Any]
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; `str()` is one line with the remedy."""
+
+
+class Database:
+    """Open with `await Database.open(path)`; close with `await close()`."""
+
+    def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, migrations: Sequence[str] = MIGRATIONS) -> Database:
+        """Create or open the file (mode 0600) and bring its schema up to date.
+
+        Raises `DatabaseError` if the file is damaged, cannot be written, or was written by a newer release.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise DatabaseError(f"{path}: {error.strerror}; check owner, mode and free space of the folder") from error
+        connections: list[aiosqlite.Connection] = []
+        try:
+            connections.append(await _connect(path))
+            await _migrate(connections[0], path, migrations)
+            connections.append(await _connect(path))
+            await connections[1].execute("PRAGMA query_only=ON")
+        except sqlite3.Error as error:
+            await _close_all(connections)
+            raise DatabaseError(f"{path}: {error}; restore a backup or check the disk") from error
+        except BaseException:
+            await _close_all(connections)
+            raise
+        return cls(path, *connections)
+
+    async def close(self) -> None:
+        """Wait for a transaction that is under way, then close. Safe to call twice."""
+        async with self._lock:
+            await _close_all([self._reader, self._writer])
+
+    async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """Rows of committed data."""
+        return list(await self._reader.execute_fetchall(sql, parameters))
+
+    async def fetch_one(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
+        """The first row of committed data, if there is one."""
+        async with self._reader.execute(sql, parameters) as cursor:
+            return await cursor.fetchone()
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        """One writing statement, durable on return; returns the number of rows that it changed."""
+        async with self._lock, self._writer.execute(sql, parameters) as cursor:
+            return cursor.rowcount
+
+    async def insert(self, sql: str, parameters: Parameters = ()) -> int:
+        """One INSERT, durable on return; returns the row's id."""
+        async with self._lock, self._writer.execute(sql, parameters) as cursor:
+            assert cursor.lastrowid is not None, "not an INSERT"  # noqa: S101 - a programming error, not an input
+            return cursor.lastrowid
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Statements inside are committed together, or not at all if the block raises or is cancelled."""
+        async with self._lock:
+            await self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                if self._writer.in_transaction:  # a full disk has rolled it back already
+                    await asyncio.shield(self._writer.execute("ROLLBACK"))
+                raise
+            await asyncio.shield(self._writer.execute("COMMIT"))
+
+    async def node_id(self) -> str:
+        """Name of this appliance among others; made at the first start, never changed."""
+        await self.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('node_id', ?)", (uuid.uuid4().hex[:12],))
+        row = await self.fetch_one("SELECT value FROM meta WHERE key = 'node_id'")
+        return str(row["value"]) if row else ""
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=64)
+    connection.row_factory = sqlite3.Row
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        await connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+async def _migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequence[str]) -> None:
+    async with connection.execute("PRAGMA user_version") as cursor:
+        row = await cursor.fetchone()
+    version = int(row[0]) if row else 0
+    if version > len(migrations):
+        raise DatabaseError(
+            f"{path}: written by a newer release (schema {version}, this one knows {len(migrations)}); "
+            "install that release again, or restore the backup made before the upgrade"
+        )
+    for number, script in enumerate(migrations[version:], start=version + 1):
+        try:
+            await connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                await connection.execute("ROLLBACK")
+            raise
+
+
+async def _close_all(connections: Iterable[aiosqlite.Connection]) -> None:
+    for connection in connections:
+        await connection.close()

@@ -1,0 +1,103 @@
+"""The event bus: what happened, numbered and durable, for every subscriber that wants to follow or to catch up.
+
+A subscriber keeps only the number of the last event that it has seen; recent events are served from memory, older ones
+from the database. So a slow subscriber costs nothing and misses nothing, and one that comes back goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import msgspec
+
+from appliance.database import Database
+from appliance.model import EventView
+
+_RECENT: Final = 512
+"""Events kept in memory: what subscribers that keep up ever ask for."""
+_BATCH: Final = 200
+"""Rows read at a time for a subscriber that catches up."""
+_PRUNE_EVERY: Final = 256
+"""Old rows are deleted once in so many events; each time costs a write to the disk."""
+
+
+class EventBus:
+    """Call `await load()` before use. `kept`: number of events that can be caught up with."""
+
+    def __init__(self, database: Database, kept: int, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._kept = kept
+        self._clock = clock
+        self._recent: collections.deque[EventView] = collections.deque(maxlen=_RECENT)
+        self._last = 0
+        self._changed = asyncio.Condition()
+        self._order = asyncio.Lock()
+        self._closed = False
+
+    async def load(self) -> None:
+        """Go on counting where the database stands."""
+        row = await self._database.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        self._last = int(row["seq"]) if row else 0
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest event; 0 before the first one."""
+        return self._last
+
+    async def publish(self, kind: str, session: str | None = None, **data: Any) -> EventView:
+        """Record an event and wake the subscribers. `data` must be JSON, without secrets, message bodies or numbers."""
+        async with self._order:
+            at = self._clock()
+            seq = await self._database.insert(
+                "INSERT INTO events (at, type, session, data) VALUES (?, ?, ?, ?)",
+                (at, kind, session, msgspec.json.encode(data).decode()),
+            )
+            event = EventView(seq=seq, at=at, type=kind, session=session, data=data)
+            self._recent.append(event)
+            self._last = seq
+            if seq % _PRUNE_EVERY == 0:
+                await self._database.execute("DELETE FROM events WHERE seq <= ?", (seq - self._kept,))
+        async with self._changed:
+            self._changed.notify_all()
+        return event
+
+    async def subscribe(self, after: int | None = None) -> AsyncIterator[EventView]:
+        """Events with a number above `after` (None: only what happens from now on), in order, until `close`."""
+        cursor = self._last if after is None else min(max(after, 0), self._last)
+        while True:
+            batch = await self._since(cursor)
+            for event in batch:
+                cursor = event.seq
+                yield event
+            async with self._changed:
+                while self._last <= cursor and not self._closed:
+                    await self._changed.wait()
+            if self._closed:
+                return
+
+    async def close(self) -> None:
+        """End every subscription."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _since(self, cursor: int) -> list[EventView]:
+        if self._recent and cursor >= self._recent[0].seq - 1:
+            return [event for event in self._recent if event.seq > cursor]
+        rows = await self._database.fetch_all(
+            "SELECT seq, at, type, session, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (cursor, _BATCH)
+        )
+        return [
+            EventView(
+                seq=row["seq"],
+                at=row["at"],
+                type=row["type"],
+                session=row["session"],
+                data=msgspec.json.decode(row["data"], type=dict[str, object]),
+            )
+            for row in rows
+        ]

@@ -1,0 +1,10 @@
+"""The daemon's database schema, as numbered steps. A step that was released is never changed; a new one is added."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance.migrations import m0001_first
+
+MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL,)
+"""Step n (counted from 1) brings `user_version` from n - 1 to n."""

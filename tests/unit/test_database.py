@@ -1,0 +1,90 @@
+"""The database: migrations, refusal of the future, transactions that are whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from appliance.database import Database, DatabaseError
+from appliance.migrations import MIGRATIONS
+
+
+async def test_fresh_database_has_the_newest_schema_and_is_private(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "state" / "amda.db")
+    try:
+        row = await database.fetch_one("PRAGMA user_version")
+        assert row is not None
+        assert row[0] == len(MIGRATIONS)
+        assert database.path.stat().st_mode & 0o777 == 0o600
+        assert database.path.parent.stat().st_mode & 0o777 == 0o700
+        assert await database.node_id() == await database.node_id() != ""
+    finally:
+        await database.close()
+
+
+async def test_migrations_run_once_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "amda.db"
+    first = ("CREATE TABLE a (x); INSERT INTO a VALUES (1);",)
+    for steps in (first, first, (*first, "ALTER TABLE a ADD COLUMN y DEFAULT 7;")):
+        database = await Database.open(path, steps)
+        await database.close()
+    assert sqlite3.connect(path).execute("SELECT x, y FROM a").fetchall() == [(1, 7)]
+
+
+async def test_failed_migration_leaves_the_old_schema(tmp_path: Path) -> None:
+    path = tmp_path / "amda.db"
+    await (await Database.open(path, ("CREATE TABLE a (x);",))).close()
+    with pytest.raises(DatabaseError, match="restore a backup"):
+        await Database.open(path, ("CREATE TABLE a (x);", "CREATE TABLE b (x); CREATE TABLE a (x);"))
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("a",)]
+
+
+async def test_newer_schema_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "amda.db"
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(DatabaseError, match="newer release"):
+        await Database.open(path)
+
+
+async def test_damaged_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "amda.db"
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(DatabaseError, match="restore a backup"):
+        await Database.open(path)
+
+
+async def test_transaction_is_rolled_back_when_its_block_fails(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "amda.db", ("CREATE TABLE a (x);",))
+
+    async def fail_halfway() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO a VALUES (1)")
+            raise ValueError("halfway")
+
+    with pytest.raises(ValueError, match="halfway"):
+        await fail_halfway()
+    assert await database.fetch_all("SELECT * FROM a") == []
+    await database.close()
+
+
+async def test_concurrent_transactions_do_not_mix(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "amda.db", ("CREATE TABLE a (x); INSERT INTO a VALUES (0);",))
+
+    async def increment() -> None:
+        async with database.transaction() as connection:
+            rows = list(await connection.execute_fetchall("SELECT x FROM a"))
+            await asyncio.sleep(0)
+            await connection.execute("UPDATE a SET x = ?", (rows[0][0] + 1,))
+
+    await asyncio.gather(*(increment() for _ in range(20)))
+    row = await database.fetch_one("SELECT x FROM a")
+    assert row is not None
+    assert row["x"] == 20
+    await database.close()
