@@ -1,0 +1,70 @@
+"""What the pairing, media and API rooms expect of the sessions' room, so that each can be tested with a fake of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from appliance.model import SessionView
+from appliance.protocol import CommandBody, Event, Reply
+
+EventCallback = Callable[[str, str, Event], Awaitable[None]]
+"""Session, name of the store (its folder), event. It must be safe to call again with the same event."""
+RemovalCallback = Callable[[str, bool], Awaitable[None]]
+"""Session and whether its media shall go too. Called when its worker has ended and its folder still exists."""
+
+
+class LinkAttempt(Protocol):
+    """One linking attempt: a PAIR worker on a fresh store. It ends with `promote` or `discard`, exactly once; until
+    then the session's operation lock is held."""
+
+    async def command(self, body: CommandBody, timeout: float) -> Reply:
+        """As `SessionControl.command`, for the attempt's worker."""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """Events of the attempt's worker in order; ends when the worker is gone."""
+        ...
+
+    async def promote(self) -> None:
+        """Make this attempt's store the session's (one row: generation + 1, store_url) and its worker the session's.
+        The previous login's worker is ended first and its store deleted after."""
+        ...
+
+    async def discard(self) -> None:
+        """End the worker and delete the attempt's store; the session stays as it was."""
+        ...
+
+
+class SessionControl(Protocol):
+    """Every method raises `ProblemError`: 404: unknown session, 409: names who holds it, 503: no fork server."""
+
+    async def create(self, session: str, name: str) -> SessionView: ...
+
+    async def list(self) -> list[SessionView]: ...
+
+    async def get(self, session: str) -> SessionView: ...
+
+    async def start(self, session: str) -> SessionView: ...
+
+    async def stop(self, session: str) -> SessionView: ...
+
+    async def restart(self, session: str) -> SessionView: ...
+
+    async def remove(self, session: str, *, purge: bool) -> None:
+        """Unlink the device at WhatsApp, end the worker, call the removal callbacks, delete folder and row."""
+        ...
+
+    async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:
+        """Raises `ProblemError` 504 if the worker does not answer in time, 409 if the session has no worker."""
+        ...
+
+    def on_event(self, callback: EventCallback) -> None:
+        """An event is acknowledged to its worker only when every callback has returned; raising means: send again."""
+        ...
+
+    def on_remove(self, callback: RemovalCallback) -> None: ...
+
+    async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttempt:
+        """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. 409 names who holds the session."""
+        ...
