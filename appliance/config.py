@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.protocol import CaptureSettings
+from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
 
 CONFIG_VARIABLE: Final = "AMDA_CONFIG"
 """Names another settings file than the default one."""
@@ -126,24 +127,6 @@ class Pairing(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60
 
 
-class Keepalive(msgspec.Struct, frozen=True, kw_only=True):
-    verdict_s: Annotated[Seconds, Meta(description="How often the health of a session is judged.")] = 10
-    stale_s: Annotated[Seconds, Meta(description="Evidence of life older than this causes an active probe.")] = 35
-    probe_timeout_s: Annotated[Seconds, Meta(description="A probe without answer for this long has failed.")] = 5
-
-
-class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
-    backoff_base_s: Annotated[Seconds, Meta(description="First step of the full-jitter backoff.")] = 1
-    backoff_cap_s: Annotated[Seconds, Meta(description="Longest step of the backoff.")] = 300
-    reset_after_s: Annotated[Seconds, Meta(description="Online for this long: the backoff starts anew.")] = 600
-    attempts_per_hour: Annotated[Count, Meta(description="Failed logins an hour before a session cools down.")] = 5
-    cooling_base_s: Annotated[Seconds, Meta(description="First cooling pause; doubles each time.")] = 900
-    cooling_cap_s: Annotated[Seconds, Meta(description="Longest cooling pause.")] = 14_400
-    crash_window_s: Annotated[Seconds, Meta(description="Window in which crashes are counted.")] = 600
-    crash_limit: Annotated[Count, Meta(description="Crashes in the window after which a session has failed.")] = 5
-    starts_per_s: Annotated[float, Meta(gt=0, description="Sessions started each second, at most.")] = 4
-
-
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Annotated[Count, Meta(description="Sessions that may exist.")] = 100
     worker_memory_bytes: Annotated[
@@ -172,8 +155,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     capture: CaptureSettings
     pairing: Pairing
-    keepalive: Keepalive
-    reconnect: Reconnect
+    keepalive: KeepaliveSettings
+    reconnect: ReconnectSettings
+    fleet: FleetSettings
     limits: Limits
     log: Log
 
@@ -201,8 +185,9 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "storage": Storage,
     "capture": CaptureSettings,
     "pairing": Pairing,
-    "keepalive": Keepalive,
-    "reconnect": Reconnect,
+    "keepalive": KeepaliveSettings,
+    "reconnect": ReconnectSettings,
+    "fleet": FleetSettings,
     "limits": Limits,
     "log": Log,
 }
