@@ -1,6 +1,6 @@
 """The two proofs that a server is WhatsApp: the Noise certificate chain, and X.509 for TLS.
 
-Both end at a root of our own. The client is given our roots; the real ones, and so real WhatsApp, are out of reach then.
+Both end at a root of our own. The client is given our roots; the real ones, and so real WhatsApp, are out of reach.
 """
 
 from __future__ import annotations

@@ -29,3 +29,7 @@ class DecryptionError(CryptoError):
 
 class DuplicateMessageError(DecryptionError):
     """The key of this message was used already: the message came before."""
+
+
+class NoSessionError(DecryptionError):
+    """There is no session with this device: fetch its bundle to send, ask it to retry to receive."""
