@@ -1,0 +1,57 @@
+"""What every test shares: how hard hypothesis searches, and the promise that no test speaks to the outside world."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+QUICK_EXAMPLES = 25
+"""`./run-tests quick` looks for a regression, not for a new bug: it has 30 seconds for everything."""
+DEFAULT_EXAMPLES = 100
+EXAMPLE_DEADLINE = timedelta(seconds=5)
+"""Continuous integration shares its cores; a slow example is only worth a failure when it hangs."""
+
+for _name, _examples in (("quick", QUICK_EXAMPLES), ("default", DEFAULT_EXAMPLES)):
+    settings.register_profile(
+        _name,
+        max_examples=_examples,
+        deadline=EXAMPLE_DEADLINE,
+        suppress_health_check=[HealthCheck.too_slow],
+        database=None,
+    )
+settings.load_profile(os.environ.get("AMDA_TEST_PROFILE", "default"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_this_machine() -> Iterator[None]:
+    """Fail a test that connects beyond loopback: real WhatsApp is never contacted, and a test that needs it is no test.
+
+    Child processes are not covered; those that run the engine are held back by its proxy setting.
+    """
+    patch = pytest.MonkeyPatch()
+    for method in ("connect", "connect_ex"):
+        original = getattr(socket.socket, method)
+
+        def guarded(self: socket.socket, address: object, _original: object = original) -> object:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+                host = str(address[0])
+                if not _is_loopback(host):
+                    pytest.fail(f"a test connects to {host}: only loopback and unix sockets are allowed")
+            return _original(self, address)  # type: ignore[operator]
+
+        patch.setattr(socket.socket, method, guarded)
+    yield
+    patch.undo()
