@@ -1,0 +1,95 @@
+"""Import hygiene: what a process loads is what sixty workers pay for, and what every `amda` command waits for.
+
+Each check runs in a fresh interpreter and looks at `sys.modules`, because this one has long loaded everything.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path for package in ("appliance", "tui") for path in (ROOT / package).rglob("*.py"))
+
+NEVER_IN_A_WORKER = ("PIL", "minio", "textual", "aiohttp", "redis", "typer", "rich", "aiosqlite")
+"""Each costs megabytes, sixty times over, and a worker has no use for it."""
+NEVER_BEFORE_A_FORK = (*NEVER_IN_A_WORKER, "neonize")
+"""A child forked after the engine's library was opened hangs silently; importing neonize opens it."""
+NEVER_FOR_HELP = ("aiohttp", "neonize", "textual", "PIL", "redis", "cryptography", "nacl")
+"""`amda --help` answers at once; what only some commands need is loaded by those."""
+
+MAX_LINES = 400
+"""A module that is longer does more than one thing. Blank lines are free."""
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The top-level names in `sys.modules` after one statement in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def modules_of(package: str) -> list[str]:
+    """Dotted names of a package's modules, without the ones that run something when imported."""
+    folder = ROOT / package.replace(".", "/")
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(folder.rglob("*.py"))
+        if path.name != "__main__.py"
+    ]
+
+
+def test_sees_what_an_import_brings() -> None:
+    """The probe itself must be able to fail: a module that imports aiohttp shows it."""
+    assert "aiohttp" in loaded_after("import aiohttp")
+    assert "aiohttp" not in loaded_after("import appliance.model")
+
+
+@pytest.mark.parametrize("module", modules_of("appliance.worker"))
+def test_worker_loads_nothing_heavy(module: str) -> None:
+    assert not loaded_after(f"import {module}") & set(NEVER_IN_A_WORKER)
+
+
+@pytest.mark.parametrize("module", modules_of("appliance.forkserver"))
+def test_fork_server_loads_neither_heavy_modules_nor_the_engine(module: str) -> None:
+    assert not loaded_after(f"import {module}") & set(NEVER_BEFORE_A_FORK)
+
+
+@pytest.mark.parametrize("module", ["appliance.model", "appliance.protocol", "appliance.client"])
+def test_contracts_are_light(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} does not exist yet")
+    assert not loaded_after(f"import {module}") & {"neonize", "textual", "PIL", "redis", "aiosqlite"}
+
+
+def test_help_loads_nothing_that_only_some_commands_need() -> None:
+    statement = (
+        "import sys\n"
+        "sys.argv = ['amda', '--help']\n"
+        "from appliance.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
+    )
+    assert not loaded_after(statement) & set(NEVER_FOR_HELP)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+class TestShape:
+    def test_says_why_it_exists(self, path: Path) -> None:
+        tree = ast.parse(path.read_text())
+        assert not tree.body or ast.get_docstring(tree), "a module with code has a docstring"
+
+    def test_is_small(self, path: Path) -> None:
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        assert len(lines) <= MAX_LINES
