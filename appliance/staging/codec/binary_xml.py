@@ -6,24 +6,22 @@ size.
 
 from __future__ import annotations
 
-import enum
-import functools
-import importlib.resources
-import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.staging.codec.errors import DecodeError
-from appliance.staging.codec.jid import (
-    HOSTED,
-    HOSTED_LID,
-    INTEROP,
-    LID,
-    MESSENGER,
-    S_WHATSAPP_NET,
-    Jid,
+from appliance.staging.codec.jid import INTEROP, MESSENGER, Jid
+from appliance.staging.codec.tokens import (
+    DOMAINS,
+    HEX,
+    NIBBLES,
+    PACKED_MAX,
+    PADDING,
+    SERVER_OF_DOMAIN,
+    Tag,
+    dictionary,
 )
 
 MAX_DEPTH: Final = 32
@@ -37,37 +35,7 @@ FLAG_PLAIN: Final = 0
 FLAG_ZLIB: Final = 2
 """Bit of the first byte of a payload: the rest is a zlib stream."""
 
-_PACKED_MAX: Final = 127
-"""Seven bits count the bytes of a packed string; longer ones are sent as they are."""
-_NIBBLES: Final = "0123456789-."
-_HEX: Final = "0123456789ABCDEF"
-_PADDING: Final = 0x0F
-"""Fills the last half byte of a packed string of odd length."""
-
-
-class _Tag(enum.IntEnum):
-    """First bytes that are no token of the dictionary."""
-
-    LIST_EMPTY = 0
-    DICTIONARY_0 = 236
-    DICTIONARY_3 = 239
-    INTEROP_JID = 245
-    FB_JID = 246
-    AD_JID = 247
-    LIST_8 = 248
-    LIST_16 = 249
-    JID_PAIR = 250
-    HEX_8 = 251
-    BINARY_8 = 252
-    BINARY_20 = 253
-    BINARY_32 = 254
-    NIBBLE_8 = 255
-
-
-_LISTS: Final = frozenset({_Tag.LIST_EMPTY, _Tag.LIST_8, _Tag.LIST_16})
-_DOMAINS: Final = {S_WHATSAPP_NET: 0, LID: 1, HOSTED: 128, HOSTED_LID: 129}
-"""Domain byte of a JID with a device."""
-_SERVER_OF_DOMAIN: Final = {number: server for server, number in _DOMAINS.items()}
+_LISTS: Final = frozenset({Tag.LIST_EMPTY, Tag.LIST_8, Tag.LIST_16})
 
 AttrValue = str | int | Jid
 
@@ -105,28 +73,6 @@ class Node:
     def bytes(self) -> bytes:
         """The content as bytes; empty if there is none or if it is a list."""
         return self.content if isinstance(self.content, bytes) else b""
-
-
-@dataclass(frozen=True)
-class _Dictionary:
-    single: list[str]
-    double: list[list[str]]
-    single_index: Mapping[str, int]
-    double_index: Mapping[str, tuple[int, int]]
-
-
-@functools.cache
-def _dictionary() -> _Dictionary:
-    """Tokens of the protocol: one byte for the first list, dictionary and index for the four others."""
-    text = importlib.resources.files("appliance.staging").joinpath("data/binary_xml_tokens.json").read_text("utf-8")
-    tables = json.loads(text)
-    single, double = tables["single"], tables["double"]
-    return _Dictionary(
-        single,
-        double,
-        {word: byte for byte, word in enumerate(single) if word},
-        {word: (table, index) for table, words in enumerate(double) for index, word in enumerate(words)},
-    )
 
 
 def pack_frame_payload(node: Node) -> bytes:
@@ -183,39 +129,39 @@ def _write_node(out: bytearray, node: Node) -> None:
 
 def _write_list_start(out: bytearray, size: int) -> None:
     if size == 0:
-        out.append(_Tag.LIST_EMPTY)
+        out.append(Tag.LIST_EMPTY)
     elif size < 1 << 8:
-        out += bytes([_Tag.LIST_8, size])
+        out += bytes([Tag.LIST_8, size])
     elif size < 1 << 16:
-        out.append(_Tag.LIST_16)
+        out.append(Tag.LIST_16)
         out += size.to_bytes(2)
     else:
         raise ValueError(f"content: {size} entries, the format holds {(1 << 16) - 1}")
 
 
 def _write_text(out: bytearray, text: str) -> None:
-    dictionary = _dictionary()
-    if (byte := dictionary.single_index.get(text)) is not None:
+    words = dictionary()
+    if (byte := words.single_index.get(text)) is not None:
         out.append(byte)
-    elif (entry := dictionary.double_index.get(text)) is not None:
-        out += bytes([_Tag.DICTIONARY_0 + entry[0], entry[1]])
-    elif _packs(text, _NIBBLES):
-        _write_packed(out, _Tag.NIBBLE_8, text, _NIBBLES)
-    elif _packs(text, _HEX):
-        _write_packed(out, _Tag.HEX_8, text, _HEX)
+    elif (entry := words.double_index.get(text)) is not None:
+        out += bytes([Tag.DICTIONARY_0 + entry[0], entry[1]])
+    elif _packs(text, NIBBLES):
+        _write_packed(out, Tag.NIBBLE_8, text, NIBBLES)
+    elif _packs(text, HEX):
+        _write_packed(out, Tag.HEX_8, text, HEX)
     else:
         _write_raw(out, text.encode())
 
 
 def _packs(text: str, alphabet: str) -> bool:
-    return 0 < len(text) <= _PACKED_MAX and all(char in alphabet for char in text)
+    return 0 < len(text) <= PACKED_MAX and all(char in alphabet for char in text)
 
 
-def _write_packed(out: bytearray, tag: _Tag, text: str, alphabet: str) -> None:
+def _write_packed(out: bytearray, tag: Tag, text: str, alphabet: str) -> None:
     halves = [alphabet.index(char) for char in text]
     odd = len(halves) % 2
     if odd:
-        halves.append(_PADDING)
+        halves.append(PADDING)
     out += bytes([tag, odd << 7 | len(halves) // 2])
     out += bytes(high << 4 | low for high, low in zip(halves[::2], halves[1::2], strict=True))
 
@@ -223,12 +169,12 @@ def _write_packed(out: bytearray, tag: _Tag, text: str, alphabet: str) -> None:
 def _write_raw(out: bytearray, data: bytes) -> None:
     size = len(data)
     if size < 1 << 8:
-        out += bytes([_Tag.BINARY_8, size])
+        out += bytes([Tag.BINARY_8, size])
     elif size < 1 << 20:
-        out.append(_Tag.BINARY_20)
+        out.append(Tag.BINARY_20)
         out += size.to_bytes(3)
     elif size < 1 << 32:
-        out.append(_Tag.BINARY_32)
+        out.append(Tag.BINARY_32)
         out += size.to_bytes(4)
     else:
         raise ValueError(f"content: {size} bytes, the format holds {(1 << 32) - 1}")
@@ -237,27 +183,27 @@ def _write_raw(out: bytearray, data: bytes) -> None:
 
 def _write_jid(out: bytearray, jid: Jid) -> None:
     if jid.server == MESSENGER:
-        out.append(_Tag.FB_JID)
+        out.append(Tag.FB_JID)
         _write_text(out, jid.user)
         out += jid.device.to_bytes(2)
         _write_text(out, jid.server)
     elif jid.server == INTEROP:
         integrator, _, user = jid.user.rpartition("-")
-        out.append(_Tag.INTEROP_JID)
+        out.append(Tag.INTEROP_JID)
         _write_text(out, user)
         out += jid.device.to_bytes(2) + int(integrator or 0).to_bytes(2)
         _write_text(out, jid.server)
     elif jid.device:
-        if jid.server not in _DOMAINS or jid.device > 0xFF or not jid.user:
+        if jid.server not in DOMAINS or jid.device > 0xFF or not jid.user:
             raise ValueError(f"attrs: no encoding for device {jid.device} on server {jid.server}")
-        out += bytes([_Tag.AD_JID, _DOMAINS[jid.server], jid.device])
+        out += bytes([Tag.AD_JID, DOMAINS[jid.server], jid.device])
         _write_text(out, jid.user)
     else:
-        out.append(_Tag.JID_PAIR)
+        out.append(Tag.JID_PAIR)
         if jid.user:
             _write_text(out, jid.user)
         else:
-            out.append(_Tag.LIST_EMPTY)
+            out.append(Tag.LIST_EMPTY)
         _write_text(out, jid.server)
 
 
@@ -278,10 +224,10 @@ class _Reader:
         self._nodes = 0
         self.position = 0
         self._jids: dict[int, Callable[[], Jid]] = {
-            _Tag.JID_PAIR: self._jid_pair,
-            _Tag.AD_JID: self._ad_jid,
-            _Tag.FB_JID: self._fb_jid,
-            _Tag.INTEROP_JID: self._interop_jid,
+            Tag.JID_PAIR: self._jid_pair,
+            Tag.AD_JID: self._ad_jid,
+            Tag.FB_JID: self._fb_jid,
+            Tag.INTEROP_JID: self._interop_jid,
         }
 
     def node(self, depth: int) -> Node:
@@ -306,7 +252,7 @@ class _Reader:
         jid = self._jids.get(tag)
         if jid is not None:
             return key, jid()
-        return key, "" if tag == _Tag.LIST_EMPTY else self._text(tag)
+        return key, "" if tag == Tag.LIST_EMPTY else self._text(tag)
 
     def _content(self, depth: int) -> bytes | list[Node]:
         tag = self._byte()
@@ -332,34 +278,34 @@ class _Reader:
         return int.from_bytes(self._take(size))
 
     def _list_size(self, tag: int) -> int:
-        if tag == _Tag.LIST_EMPTY:
+        if tag == Tag.LIST_EMPTY:
             return 0
-        if tag == _Tag.LIST_8:
+        if tag == Tag.LIST_8:
             return self._byte()
-        if tag == _Tag.LIST_16:
+        if tag == Tag.LIST_16:
             return self._number(2)
         raise DecodeError(f"a list expected, not tag {tag}", self.position - 1)
 
     def _raw_size(self, tag: int) -> int | None:
-        if tag == _Tag.BINARY_8:
+        if tag == Tag.BINARY_8:
             return self._byte()
-        if tag == _Tag.BINARY_20:
+        if tag == Tag.BINARY_20:
             return self._number(3) & 0xFFFFF
-        if tag == _Tag.BINARY_32:
+        if tag == Tag.BINARY_32:
             return self._number(4)
         return None
 
     def _text(self, tag: int) -> str:
         start = self.position - 1
-        dictionary = _dictionary()
-        if 0 < tag < len(dictionary.single):
-            return dictionary.single[tag]
-        if _Tag.DICTIONARY_0 <= tag <= _Tag.DICTIONARY_3:
-            return dictionary.double[tag - _Tag.DICTIONARY_0][self._byte()]
-        if tag == _Tag.NIBBLE_8:
-            return self._packed(_NIBBLES)
-        if tag == _Tag.HEX_8:
-            return self._packed(_HEX)
+        words = dictionary()
+        if 0 < tag < len(words.single):
+            return words.single[tag]
+        if Tag.DICTIONARY_0 <= tag <= Tag.DICTIONARY_3:
+            return words.double[tag - Tag.DICTIONARY_0][self._byte()]
+        if tag == Tag.NIBBLE_8:
+            return self._packed(NIBBLES)
+        if tag == Tag.HEX_8:
+            return self._packed(HEX)
         size = self._raw_size(tag)
         if size is None:
             raise DecodeError(f"text expected, not tag {tag}", start)
@@ -382,7 +328,7 @@ class _Reader:
 
     def _user(self) -> str:
         tag = self._byte()
-        return "" if tag == _Tag.LIST_EMPTY else self._text(tag)
+        return "" if tag == Tag.LIST_EMPTY else self._text(tag)
 
     def _server(self) -> str:
         start = self.position
@@ -398,18 +344,25 @@ class _Reader:
     def _ad_jid(self) -> Jid:
         start = self.position
         domain, device = self._byte(), self._byte()
-        if domain not in _SERVER_OF_DOMAIN:
+        if domain not in SERVER_OF_DOMAIN:
             raise DecodeError(f"a JID of unknown domain {domain}", start)
-        return Jid(self._user(), _SERVER_OF_DOMAIN[domain], device)
+        return Jid(_owned(self._user(), device, start), SERVER_OF_DOMAIN[domain], device)
 
     def _fb_jid(self) -> Jid:
+        start = self.position
         user, device = self._user(), self._number(2)
-        return Jid(user, self._server(), device)
+        return Jid(_owned(user, device, start), self._server(), device)
 
     def _interop_jid(self) -> Jid:
         """The integrator's number is kept in front of the user, as `integrator-user`."""
         user, device, integrator = self._user(), self._number(2), self._number(2)
         return Jid(f"{integrator}-{user}", self._server(), device)
+
+
+def _owned(user: str, device: int, start: int) -> str:
+    if device and not user:
+        raise DecodeError(f"a JID for device {device} of nobody", start)
+    return user
 
 
 def _half_bytes(data: bytes) -> Iterator[int]:

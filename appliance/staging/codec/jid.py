@@ -37,6 +37,8 @@ class Jid:
             raise ValueError("server: a JID needs one, for example s.whatsapp.net")
         if not 0 <= self.device <= MAX_DEVICE:
             raise ValueError(f"device: {self.device} is not between 0 and {MAX_DEVICE}")
+        if self.device and not self.user:
+            raise ValueError(f"device: {self.device} of nobody; a user is missing")
 
     @classmethod
     def parse(cls, text: str) -> Jid:
