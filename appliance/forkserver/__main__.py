@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from appliance import __version__
 from appliance.forkserver.environment import missing_from
 from appliance.forkserver.log import log
-from appliance.forkserver.registry import Registry
+from appliance.forkserver.registry import STOP_GRACE_S, Registry
 from appliance.forkserver.server import ForkServer
 from appliance.forkserver.successor import HandoverError, command, take_over
 from appliance.processes import thread_count
@@ -47,6 +47,13 @@ def main(
     parser.add_argument("--socket", metavar="PATH", help="unix socket on which the daemon gives its orders")
     parser.add_argument("--check", action="store_true", help="only try whether everything can be loaded")
     parser.add_argument("--resume", metavar="FD", type=int, help="go on from a former release's state (internal)")
+    parser.add_argument(
+        "--stop-grace",
+        metavar="SECONDS",
+        type=float,
+        default=STOP_GRACE_S,
+        help="how long workers may take to say goodbye at SIGTERM (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if not options.check and not options.socket:
         parser.error("--socket PATH is required")
@@ -70,6 +77,7 @@ def main(
         registry=registry,
         run_worker=run_worker,
         release=release,
+        stop_grace_s=options.stop_grace,
     )
     gc.collect()
     gc.freeze()

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from appliance.protocol import Exited, WorkerMode, WorkerProcess, WorkerSpec
+
+STOP_GRACE_S: Final = 10.0
+"""Workers say goodbye to WhatsApp in well under a second; one that hangs is killed after this long."""
 
 
 class Living(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     socket_path: str
     workers: list[Living] = []
     exits: list[Exited] = []
+    stop_grace_s: float = STOP_GRACE_S
 
 
 class Registry:

@@ -20,7 +20,7 @@ from typing import Final
 from appliance.forkserver.child import HANDLED, become_worker
 from appliance.forkserver.connection import Connection
 from appliance.forkserver.log import log
-from appliance.forkserver.registry import Handover, Registry
+from appliance.forkserver.registry import STOP_GRACE_S, Handover, Registry
 from appliance.forkserver.successor import CHECK_TIMEOUT_S, Check, become
 from appliance.protocol import (
     PROTOCOL_VERSION,
@@ -40,8 +40,6 @@ from appliance.protocol import (
 )
 from appliance.sockets import PeerError, remove_socket
 
-STOP_GRACE_S: Final = 10.0
-"""Workers say goodbye to WhatsApp in well under a second; one that hangs is killed after this long."""
 KILL_GRACE_S: Final = 5.0
 """A killed process ends at once unless the disk hangs; the rest then ends with us (PR_SET_PDEATHSIG)."""
 _WAKEUP_BYTES: Final = 4096
@@ -58,12 +56,14 @@ class ForkServer:
         registry: Registry,
         run_worker: Callable[[WorkerSpec], int],
         release: str,
+        stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         self._listener = listener
         self._socket_path = socket_path
         self._registry = registry
         self._run_worker = run_worker
         self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=time.time(), release=release)
+        self._stop_grace_s = stop_grace_s
         self._connections: dict[int, Connection] = {}
         self._check: Check | None = None
         self._check_client: Connection | None = None
@@ -126,7 +126,7 @@ class ForkServer:
         if self._stop_requested and self._deadline is None:
             log("fork server stops", workers=len(self._registry.workers))
             self._signal_all(signal.SIGTERM)
-            self._deadline = now + STOP_GRACE_S
+            self._deadline = now + self._stop_grace_s
         elif self._deadline is not None and now >= self._deadline and not self._killed:
             log("workers do not end and are killed", workers=len(self._registry.workers))
             self._signal_all(signal.SIGKILL)
@@ -338,6 +338,7 @@ class ForkServer:
             socket_path=self._socket_path,
             workers=self._registry.workers,
             exits=self._registry.exits,
+            stop_grace_s=self._stop_grace_s,
         )
         try:
             become(python, handover)

@@ -102,6 +102,7 @@ def become(python: str, handover: Handover) -> NoReturn:
         os.set_inheritable(handover.listener, True)  # noqa: FBT003 (os has no keyword for it)
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         arguments = command(python, "--socket", handover.socket_path, "--resume", str(fd))
+        arguments += ["--stop-grace", str(handover.stop_grace_s)]
         os.execve(python, arguments, environment_for(python))  # noqa: S606 (no shell is wanted)
     except OSError:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
