@@ -48,7 +48,7 @@ class EventBus:
         """Number of the newest event; 0 before the first one."""
         return self._last
 
-    async def publish(self, kind: str, session: str | None = None, **data: Any) -> EventView:
+    async def publish(self, kind: str, session: str | None = None, /, **data: Any) -> EventView:
         """Record an event and wake the subscribers. `data` must be JSON, without secrets, message bodies or numbers."""
         async with self._order:
             at = self._clock()

@@ -1,0 +1,165 @@
+"""The index of stored media: which item lies under which key, and which content is stored already."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from typing import Any, Final
+
+import msgspec
+
+from appliance.database import Database
+from appliance.model import Category, MediaKind, MediaView, mask_phone
+from appliance.protocol import SpoolItem
+
+PAGE_LIMIT: Final = 500
+"""Most items that one page of a listing holds."""
+
+
+class PoisonView(msgspec.Struct, frozen=True, kw_only=True):
+    """A spool item that was set aside."""
+
+    session: str
+    item: str
+    reason: str
+    folder: str
+    at: float
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored for one session."""
+
+    count: int = 0
+    size: int = 0
+    """As stored: content that several items share counts once."""
+
+
+class MediaIndex:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find_item(self, item: SpoolItem) -> str | None:
+        """Id of the stored item that is the same: session, category, message and content."""
+        row = await self._database.fetch_one(
+            "SELECT id FROM media WHERE session = ? AND category = ? AND message_id = ? AND sha256 = ?",
+            (item.session, item.category, item.message_id, item.sha256),
+        )
+        return None if row is None else str(row["id"])
+
+    async def find_object(self, session: str, sha256: str) -> str | None:
+        """Key under which a session's content is stored already."""
+        row = await self._database.fetch_one(
+            "SELECT key FROM objects WHERE session = ? AND sha256 = ?", (session, sha256)
+        )
+        return None if row is None else str(row["key"])
+
+    async def add(self, item: SpoolItem, key: str, mimetype: str, now: float) -> MediaView:
+        """Record a stored item, and its object if that is new; durable on return."""
+        media_id = uuid.uuid4().hex
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT OR IGNORE INTO objects (key, session, sha256, size, stored_at) VALUES (?, ?, ?, ?, ?)",
+                (key, item.session, item.sha256, item.size, now),
+            )
+            await connection.execute(
+                "INSERT INTO media (id, session, category, kind, mimetype, size, sha256, key, message_id, chat, sender,"
+                " sent_at, captured_at, stored_at, caption, file_name, via)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(media_id, item.session, item.category, item.kind, mimetype, item.size, item.sha256, key),
+                    *(item.message_id, item.chat, item.sender, item.sent_at, item.captured_at, now),
+                    *(item.caption, item.file_name, item.via),
+                ),
+            )
+        view = await self.get(media_id)
+        assert view is not None  # noqa: S101 - committed above
+        return view
+
+    async def get(self, media_id: str) -> MediaView | None:
+        row = await self._database.fetch_one("SELECT * FROM media WHERE id = ?", (media_id,))
+        return None if row is None else _view(row)
+
+    async def search(
+        self,
+        session: str | None = None,
+        category: Category | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 100,
+    ) -> list[MediaView]:
+        """Newest first; `before`: (stored_at, id) of the last item of the page before."""
+        conditions, values = ["1"], list[Any]()
+        for column, value in (("session", session), ("category", category)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if before is not None:
+            conditions.append("(stored_at, id) < (?, ?)")
+            values += before
+        rows = await self._database.fetch_all(
+            f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?",  # noqa: S608
+            (*values, min(limit, PAGE_LIMIT)),
+        )
+        return [_view(row) for row in rows]
+
+    async def usage(self) -> dict[str, Usage]:
+        """Number of items and stored bytes by session."""
+        rows = await self._database.fetch_all(
+            "SELECT session, count(*) AS count, (SELECT coalesce(sum(size), 0) FROM objects"
+            " WHERE objects.session = media.session) AS size FROM media GROUP BY session"
+        )
+        return {row["session"]: Usage(count=row["count"], size=row["size"]) for row in rows}
+
+    async def forget_session(self, session: str) -> list[str]:
+        """Drop everything recorded of a session; returns the keys of its objects, which nothing refers to any more."""
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall("SELECT key FROM objects WHERE session = ?", (session,))
+            for table in ("media", "objects", "poison"):
+                await connection.execute(f"DELETE FROM {table} WHERE session = ?", (session,))  # noqa: S608
+        return [str(row["key"]) for row in rows]
+
+    async def add_poison(self, found: PoisonView) -> None:
+        await self._database.execute(
+            "INSERT OR REPLACE INTO poison (session, item, reason, folder, at) VALUES (?, ?, ?, ?, ?)",
+            (found.session, found.item, found.reason, found.folder, found.at),
+        )
+
+    async def poison(self) -> list[PoisonView]:
+        """Items that were set aside, newest first."""
+        rows = await self._database.fetch_all("SELECT * FROM poison ORDER BY at DESC LIMIT ?", (PAGE_LIMIT,))
+        return [PoisonView(**dict(row)) for row in rows]
+
+
+def mask_jid(jid: str) -> str:
+    """Mask the parts of a JID that are phone numbers: the user of s.whatsapp.net, and the founder's number in the id
+    of an old group. LIDs are no phone numbers.
+
+    >>> mask_jid("221771234512:3@s.whatsapp.net"), mask_jid("221771234512-1466@g.us"), mask_jid("status@broadcast")
+    ('+22177·····12@s.whatsapp.net', '+22177·····12-1466@g.us', 'status@broadcast')
+    """
+    user, at, server = jid.partition("@")
+    if server == "g.us":
+        founder, dash, rest = user.partition("-")
+        return f"{mask_phone(founder)}-{rest}@{server}" if dash else jid
+    if server not in ("s.whatsapp.net", "c.us", "hosted", ""):
+        return jid
+    user = user.partition(":")[0]
+    return mask_phone(user) + at + server if user.lstrip("+").isdigit() else jid
+
+
+def _view(row: sqlite3.Row) -> MediaView:
+    return MediaView(
+        id=row["id"],
+        session=row["session"],
+        category=Category(row["category"]),
+        kind=MediaKind(row["kind"]),
+        mimetype=row["mimetype"],
+        size=row["size"],
+        sha256=row["sha256"],
+        key=row["key"],
+        message_id=row["message_id"],
+        chat=mask_jid(row["chat"]),
+        sender=mask_jid(row["sender"]),
+        sent_at=row["sent_at"],
+        stored_at=row["stored_at"],
+        caption=row["caption"],
+    )

@@ -1,0 +1,183 @@
+"""Takes what workers have spooled into the store: verify, deduplicate, store, record, and only then delete.
+
+A crash between any two steps is repaired by doing the item again: the key depends on the item alone, and the index
+knows what it has. The folder is the truth; a worker's `Spooled` event is the hint that makes it quick. (No file watch:
+the events come from the same worker, survive both sides' restarts, and cost nothing while sixty databases are written.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from appliance.events import EventBus
+from appliance.media.index import MediaIndex, PoisonView
+from appliance.media.keys import SNIFF_BYTES, extension, object_key, sniff
+from appliance.media.spool import POISON, BadItemError, SpoolFolder, spool_folders
+from appliance.media.store import ContentChangedError, ObjectStore, StoreError
+from appliance.model import Category
+from appliance.problems import unavailable
+from appliance.protocol import Event, Spooled, SpoolItem
+
+RESCAN_S: Final = 60.0
+"""The truth is looked at this often, should a hint ever be missing; sixty folder listings take a millisecond."""
+
+_log = structlog.get_logger(__name__)
+
+
+class IntakeState(msgspec.Struct, frozen=True, kw_only=True):
+    """How the intake is doing, for `status` and `readyz`."""
+
+    waiting: int = 0
+    """Items seen in the spools and not yet stored."""
+    trouble: str = ""
+    """Why it cannot store just now; empty: it can."""
+    stored: int = 0
+    """Since the daemon started."""
+    poisoned: int = 0
+    """Since the daemon started."""
+
+
+class MediaIntake:
+    """`run()` works until cancelled. Only one may exist: keys are chosen without asking anybody else."""
+
+    def __init__(
+        self,
+        sessions: Path,
+        store: ObjectStore,
+        index: MediaIndex,
+        bus: EventBus,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._index = index
+        self._bus = bus
+        self._clock = clock
+        self._hints: dict[tuple[str, str], None] = {}
+        self._wake = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._state = IntakeState()
+
+    @property
+    def state(self) -> IntakeState:
+        return self._state
+
+    async def on_event(self, session: str, store: str, event: Event) -> None:
+        """Callback for the sessions' room."""
+        if isinstance(event.body, Spooled):
+            self._hints[(session, store)] = None
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Look everywhere at once and then every `RESCAN_S`; in between only where a hint says so."""
+        while True:
+            self._hints = dict.fromkeys(await asyncio.to_thread(spool_folders, self._sessions))
+            deadline = asyncio.get_running_loop().time() + RESCAN_S
+            while True:
+                await self._follow_hints()
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await self._wake.wait()
+                except TimeoutError:
+                    break
+
+    async def drain(self, session: str) -> None:
+        """Store what lies in a session's spools now: call it when its worker has ended and before its folder goes.
+
+        Raises `ProblemError` 503 if that is not possible: then the folder must stay.
+        """
+        for found, store in await asyncio.to_thread(spool_folders, self._sessions):
+            if found == session:
+                await self._take_folder(session, store)
+                if self._state.trouble:
+                    raise unavailable(f"The media of {session} cannot be stored: {self._state.trouble}", "Try again.")
+
+    async def forget_session(self, session: str) -> int:
+        """Delete everything that is stored of a session; returns the number of objects."""
+        async with self._busy:
+            keys = await self._index.forget_session(session)
+            for key in keys:
+                await self._store.delete(key)
+        return len(keys)
+
+    async def _follow_hints(self) -> None:
+        while self._hints:
+            session, store = next(iter(self._hints))
+            del self._hints[(session, store)]
+            await self._take_folder(session, store)
+
+    async def _take_folder(self, session: str, store: str) -> None:
+        """One folder after the other, one item after the other: the disk is the bottleneck, not we."""
+        async with self._busy:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile, or never there
+                try:
+                    with SpoolFolder(self._sessions / session, store) as spool:
+                        await self._take_items(spool, session)
+                except (FileNotFoundError, NotADirectoryError):
+                    raise
+                except (StoreError, OSError) as error:
+                    self._report_trouble(str(error))
+
+    async def _take_items(self, spool: SpoolFolder, session: str) -> None:
+        items = await asyncio.to_thread(spool.items)
+        self._change(waiting=len(items))
+        for number, name in enumerate(items, start=1):
+            try:
+                await self._take_item(spool, session, name)
+            except (BadItemError, ContentChangedError) as error:
+                await self._set_aside(spool, session, name, str(error))
+            except FileNotFoundError:
+                pass  # the sidecar went meanwhile: nothing is lost that was there
+            self._change(waiting=len(items) - number)
+        if items and self._state.trouble:
+            _log.info("media intake works again")
+            self._change(trouble="")
+
+    async def _take_item(self, spool: SpoolFolder, session: str, name: str) -> None:
+        item = await asyncio.to_thread(spool.read, name, session)
+        if await self._index.find_item(item) is None:
+            await self._store_item(spool, item)
+        await asyncio.to_thread(spool.remove, name)
+
+    async def _store_item(self, spool: SpoolFolder, item: SpoolItem) -> None:
+        with await asyncio.to_thread(spool.open_verified, item) as data:
+            head = data.read(SNIFF_BYTES)
+            data.seek(0)
+            key = await self._index.find_object(item.session, item.sha256)
+            if key is None:
+                suffix = extension(head, item.mimetype)
+                key = object_key(Category(item.category), item.session, item.captured_at, item.sha256, suffix)
+                await self._store.put(key, data, size=item.size, sha256=item.sha256)
+        view = await self._index.add(item, key, sniff(head) or item.mimetype, self._clock())
+        self._change(stored=self._state.stored + 1)
+        _log.info("media stored", session=item.session, category=item.category, kind=view.kind, size=view.size)
+        await self._bus.publish(
+            "media.stored", item.session, id=view.id, category=view.category, kind=view.kind, size=view.size
+        )
+
+    async def _set_aside(self, spool: SpoolFolder, session: str, name: str, reason: str) -> None:
+        await asyncio.to_thread(spool.set_aside, name, reason)
+        folder = str(spool.path / POISON)
+        await self._index.add_poison(
+            PoisonView(session=session, item=name, reason=reason, folder=folder, at=self._clock())
+        )
+        self._change(poisoned=self._state.poisoned + 1)
+        _log.warning("media set aside", session=session, item=name, reason=reason)
+        await self._bus.publish("media.set_aside", session, item=name, reason=reason)
+
+    def _report_trouble(self, trouble: str) -> None:
+        if trouble != self._state.trouble:
+            _log.error("media waits in the spool", trouble=trouble)
+        self._change(trouble=trouble)
+
+    def _change(self, **changes: Any) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)

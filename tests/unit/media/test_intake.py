@@ -1,0 +1,245 @@
+"""From spool to store: nothing lost, nothing twice, nothing hostile obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pytest
+
+from appliance.database import Database
+from appliance.events import EventBus
+from appliance.media.folder import FolderStore
+from appliance.media.index import MediaIndex
+from appliance.media.intake import MediaIntake
+from appliance.media.store import StoreError
+from appliance.model import Category, MediaKind
+from appliance.problems import ProblemError
+from appliance.protocol import Event, Spooled, SpoolItem
+
+JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 1000
+
+
+class Rig:
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.sessions = folder / "sessions"
+        self.store = FolderStore(folder / "media")
+        self.index = MediaIndex(database)
+        self.bus = EventBus(database, kept=1000)
+        self.intake = MediaIntake(self.sessions, self.store, self.index, self.bus, clock=lambda: 1_790_000_100.0)
+
+    def spool(self, name: str, data: bytes = JPEG, of: str = "one", **changes: Any) -> Path:
+        folder = self.sessions / of / "store1" / "spool"
+        folder.mkdir(parents=True, exist_ok=True)
+        described = SpoolItem(
+            item=name,
+            session=of,
+            category="statuses",
+            kind=MediaKind.IMAGE,
+            mimetype="image/jpeg",
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            message_id="M" + name,
+            chat="status@broadcast",
+            sender="221771234512@s.whatsapp.net",
+            sent_at=1_790_000_000.0,
+            captured_at=1_790_000_050.0,
+        )
+        (folder / f"{name}.data").write_bytes(data)
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(described, **changes)))
+        return folder
+
+    async def read(self, key: str) -> bytes:
+        return b"".join([piece async for piece in self.store.get(key)])
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    database = await Database.open(tmp_path / "amda.db")
+    made = Rig(tmp_path, database)
+    await made.bus.load()
+    yield made
+    await database.close()
+
+
+async def test_item_is_stored_indexed_announced_and_only_then_deleted(rig: Rig) -> None:
+    folder = rig.spool("a")
+    await rig.intake.drain("one")
+    [view] = await rig.index.search()
+    assert await rig.read(view.key) == JPEG
+    assert view.key == f"statuses/one/2026-09-21/{hashlib.sha256(JPEG).hexdigest()[:32]}.jpg"
+    assert (view.category, view.kind, view.size, view.message_id) == (Category.STATUS, MediaKind.IMAGE, len(JPEG), "Ma")
+    assert view.sender == "+22177·····12@s.whatsapp.net"
+    assert list(folder.iterdir()) == []
+    assert rig.bus.last_seq == 1
+    assert (await rig.index.usage())["one"].size == len(JPEG)
+
+
+async def test_item_without_sidecar_is_not_touched(rig: Rig) -> None:
+    folder = rig.spool("a")
+    (folder / "a.json").unlink()
+    await rig.intake.drain("one")
+    assert [path.name for path in folder.iterdir()] == ["a.data"]
+    assert await rig.index.search() == []
+
+
+async def test_same_message_again_is_stored_once(rig: Rig) -> None:
+    rig.spool("a")
+    await rig.intake.drain("one")
+    rig.spool("b", message_id="Ma")
+    await rig.intake.drain("one")
+    assert len(await rig.index.search()) == 1
+
+
+async def test_same_content_in_two_messages_is_one_object_per_session(rig: Rig) -> None:
+    rig.spool("a")
+    rig.spool("b", category="deleted-messages", via="revoke")
+    rig.spool("c", of="two")
+    await rig.intake.drain("one")
+    await rig.intake.drain("two")
+    assert len(await rig.index.search(session="one")) == 2
+    objects = [found.key async for found in rig.store.list_objects()]
+    assert len(objects) == 2
+    assert (await rig.index.usage())["one"].size == len(JPEG)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"size": 3}, "bytes instead of 3"),
+        ({"session": "two"}, "another item or session"),
+        ({"category": "../../etc"}, "cannot be read"),
+        ({"item": "other"}, "another item"),
+    ],
+)
+async def test_bad_item_is_set_aside_with_its_reason(rig: Rig, changes: dict[str, Any], reason: str) -> None:
+    rig.spool("good")
+    folder = rig.spool("bad", **changes)
+    await rig.intake.drain("one")
+    assert len(await rig.index.search()) == 1
+    [poison] = await rig.index.poison()
+    assert reason in poison.reason
+    assert reason in (folder / "poison" / "bad.reason").read_text()
+    assert sorted(path.name for path in (folder / "poison").iterdir()) == ["bad.data", "bad.json", "bad.reason"]
+    assert [path.name for path in folder.iterdir()] == ["poison"]
+
+
+async def test_unreadable_description_is_set_aside(rig: Rig) -> None:
+    folder = rig.spool("bad")
+    (folder / "bad.json").write_bytes(b"{")
+    await rig.intake.drain("one")
+    assert len(await rig.index.poison()) == 1
+
+
+async def test_links_and_pipes_of_a_hostile_worker_are_not_followed(rig: Rig, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(JPEG)
+    folder = rig.spool("link")
+    (folder / "link.data").unlink()
+    (folder / "link.data").symlink_to(secret)
+    rig.spool("pipe")
+    (folder / "pipe.data").unlink()
+    os.mkfifo(folder / "pipe.data")
+    await rig.intake.drain("one")
+    assert await rig.index.search() == []
+    assert {poison.item for poison in await rig.index.poison()} == {"link", "pipe"}
+    assert secret.read_bytes() == JPEG
+
+
+async def test_spool_that_is_a_link_is_not_entered(rig: Rig, tmp_path: Path) -> None:
+    real = rig.spool("a", of="two")
+    (rig.sessions / "one" / "store1").mkdir(parents=True)
+    (rig.sessions / "one" / "store1" / "spool").symlink_to(real)
+    await rig.intake.drain("one")
+    assert (real / "a.json").exists()
+    assert await rig.index.poison() == []
+
+
+class FullStore(FolderStore):
+    full = True
+
+    async def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> None:
+        if self.full:
+            raise StoreError("media folder: No space left on device; check free space")
+        await super().put(key, source, size=size, sha256=sha256)
+
+
+async def test_full_disk_keeps_the_item_and_says_so_until_there_is_room(rig: Rig, tmp_path: Path) -> None:
+    store = FullStore(tmp_path / "media")
+    intake = MediaIntake(rig.sessions, store, rig.index, rig.bus)
+    folder = rig.spool("a")
+    with pytest.raises(ProblemError, match="No space left"):
+        await intake.drain("one")
+    assert (folder / "a.json").exists()
+    assert "No space left" in intake.state.trouble
+    store.full = False
+    await intake.drain("one")
+    assert intake.state.trouble == ""
+    assert len(await rig.index.search()) == 1
+
+
+async def test_crash_after_storing_and_before_indexing_is_repaired(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.spool("a")
+
+    async def crash(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.index, "add", crash)
+        with pytest.raises(RuntimeError):
+            await rig.intake.drain("one")
+    await rig.intake.drain("one")
+    assert len(await rig.index.search()) == 1
+    assert len([found async for found in rig.store.list_objects()]) == 1
+
+
+async def test_hint_is_followed_at_once_and_start_looks_everywhere(rig: Rig) -> None:
+    rig.spool("before")
+    running = asyncio.create_task(rig.intake.run())
+    events = rig.bus.subscribe(0)
+    async with asyncio.timeout(5):
+        assert (await anext(events)).type == "media.stored"
+        rig.spool("after", data=JPEG + b"2")
+        await rig.intake.on_event("one", "store1", Event(seq=1, at=0.0, body=Spooled(item="after")))
+        assert (await anext(events)).type == "media.stored"
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert len(await rig.index.search()) == 2
+
+
+async def test_forgetting_a_session_leaves_the_others(rig: Rig) -> None:
+    for session in ("one", "two"):
+        rig.spool("a", of=session)
+        await rig.intake.drain(session)
+    assert await rig.intake.forget_session("one") == 1
+    assert [view.session for view in await rig.index.search()] == ["two"]
+    assert len([found async for found in rig.store.list_objects()]) == 1
+
+
+async def test_pages_are_complete_and_without_repetition(rig: Rig) -> None:
+    for number in range(7):
+        rig.spool(f"i{number}", data=JPEG + bytes([number]))
+    await rig.intake.drain("one")
+    seen: list[str] = []
+    before = None
+    while page := await rig.index.search(before=before, limit=3):
+        seen += [view.id for view in page]
+        before = (page[-1].stored_at, page[-1].id)
+    assert len(seen) == len(set(seen)) == 7
+
+
+async def test_get_serves_a_part(rig: Rig) -> None:
+    rig.spool("a")
+    await rig.intake.drain("one")
+    [view] = await rig.index.search()
+    assert b"".join([piece async for piece in rig.store.get(view.key, 4, 7)]) == b"picture"
+    with pytest.raises(KeyError):
+        _ = [piece async for piece in rig.store.get(view.key.replace("statuses", "view-once"))]
