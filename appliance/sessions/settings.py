@@ -44,7 +44,7 @@ class KeepaliveSettings(msgspec.Struct, frozen=True, kw_only=True):
     login_timeout_s: Annotated[
         Seconds, Meta(description="Not online for this long with a living process: the process is replaced.")
     ] = 30
-    """The engine redials after 0, 2, 4, 6, 8 s: five tries, and the sixth would come at 30 s; a hung dial never ends."""
+    """The engine redials after 0, 2, 4, 6, 8 s: the sixth try would come at 30 s; a hung dial never ends."""
     login_after_pairing_s: Annotated[
         Seconds, Meta(description="As above after WhatsApp asked for the restart that follows linking.")
     ] = 15
