@@ -2,7 +2,7 @@
 
 Worker socket: the worker listens, the daemon connects (a restarted daemon finds it again). The worker speaks first
 (`Hello`), the daemon answers `Welcome`. Then `Command`s go down and are answered by `Reply`; `Event`s come up, carry a
-number that only grows, and are sent again after a reconnect until `Ack`ed. `Heartbeat`s are neither numbered nor stored.
+number that only grows, and are sent again after a reconnect until `Ack`ed. `Heartbeat`s are not numbered, nor stored.
 
 Fork server socket: one request a line down; `SpawnReply` … and `Exited` up. Exits are repeated on every new
 connection until `ForgetExit` names them, so that a daemon that was away misses none.
@@ -18,7 +18,7 @@ import msgspec
 from appliance.model import MediaKind, PairMethod
 
 PROTOCOL_VERSION: Final = 1
-"""Grows with every change that an older peer would misread. A daemon adopts workers of its own version and the one before."""
+"""Grows with every change that an older peer would misread. A daemon adopts workers of its own and the one before."""
 ADOPTABLE_VERSIONS: Final = frozenset({PROTOCOL_VERSION, PROTOCOL_VERSION - 1})
 MAX_LINE_BYTES: Final = 1 << 20
 """No message of ours comes near it; a peer that sends a longer line is broken or hostile and is cut off."""
@@ -70,6 +70,8 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Below `session_folder`: device.db, capture.db, spool/, control.sock of this store."""
     engine_library: str
     """The shared library of the engine; in staging mode the patched copy in the staging folder."""
+    engine_approvals: str | None = None
+    """File of the libraries that a rehearsal on this box has passed; None: only this release's tested list counts."""
     staging: bool = False
     proxy: str | None = None
     """http:// or socks5:// URL that every connection takes; never bypassed."""
@@ -79,6 +81,34 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int = 400 * 1024 * 1024
     readable: tuple[str, ...] = ()
     """Further read-only paths of the sandbox: certificates, the staging library's folder."""
+
+
+class WorkerExit(enum.IntEnum):
+    """With which status a worker ends: the fork server reports it, the daemon's policy reads it. Numbers of our own,
+    between those that shells and sysexits.h use."""
+
+    STOPPED = 0
+    """Asked to stop (command or SIGTERM); disconnected properly."""
+    STORE_LOCKED = 40
+    """Another process works on this store."""
+    SUPERSEDED = 41
+    """The store belongs to a newer generation."""
+    ENGINE_REFUSED = 42
+    """The engine's library is unknown, or not the right one for this kind of session."""
+    ENGINE_ENDED = 43
+    """The engine gave up (its connect call returned): a new process has to start it."""
+    DIAL_FAILED = 44
+    """The first connection could not be made; the engine does not try again by itself."""
+    PAIRING_FAILED = 45
+    """The linking attempt is over without success; its store is worthless."""
+    STORE_BROKEN = 46
+    """The store cannot be opened or read."""
+    LOGGED_OUT = 47
+    """Unlinked by our own `Logout`."""
+    BAD_SPEC = 48
+    """The specification could not be read (plain launcher only)."""
+    SANDBOX_FAILED = 49
+    """The kernel has a sandbox, and it could not be made."""
 
 
 # ---- worker → daemon ------------------------------------------------------------------------------------------------
@@ -114,7 +144,7 @@ class EngineState(enum.StrEnum):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag="signal"):
-    """One engine event about the connection. `code` is WhatsApp's number, `raw` its node, without any message content."""
+    """One engine event about the connection. `code` is WhatsApp's number, `raw` its node, without message content."""
 
     kind: SignalKind
     code: int | None = None
@@ -145,7 +175,7 @@ class PairFailed(msgspec.Struct, frozen=True, kw_only=True, tag="pair_failed"):
     """The attempt is over; this worker ends. `shown`: whether a code had been handed out."""
 
     reason: str
-    """`timeout`, `refused`, `dial_failed`, `outdated`, `error`, …: the word that the policy and the user's text go by."""
+    """`timeout`, `refused`, `dial_failed`, `outdated`, `error`, …: the word that policy and user's text go by."""
     code: int | None = None
     raw: str = ""
     shown: bool = False
@@ -184,6 +214,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """`full`, or what the kernel lacks."""
     oldest_event: int
     """Number of the oldest event that was not yet acknowledged; the next one's number if there is none."""
+    first_event: int = 0
+    """Number of the first event that this process itself records; smaller ones were left by one that has ended."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag="event"):
