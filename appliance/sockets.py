@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import os
 import socket
@@ -16,7 +17,7 @@ import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -26,6 +27,11 @@ BACKLOG: Final = 16
 """Connections that may wait to be accepted; our sockets have one or two clients."""
 MAX_NAME_BYTES: Final = 80
 """What is left of the kernel's 108 bytes for the last part of the path, with the temporary name's suffix."""
+MAX_PATH_BYTES: Final = 107
+"""`sun_path` of unix(7) with its final zero."""
+_IN_MOVED_TO, _IN_CREATE = 0x80, 0x100
+"""linux/inotify.h"""
+_INOTIFY_READ_BYTES: Final = 4096
 _UCRED: Final = struct.Struct("3i")
 """`struct ucred` of unix(7): pid, uid, gid."""
 
@@ -247,6 +253,79 @@ class LineStream(Generic[T]):
     async def _messages(self) -> AsyncIterator[T]:
         while (message := await self.receive()) is not None:
             yield message
+
+
+async def wait_connectable(path: str | os.PathLike[str], timeout_s: float) -> None:
+    """Until somebody listens at `path`, whose folder exists; raises PeerError after `timeout_s` seconds.
+
+    The kernel tells when a file appears in the folder (inotify), so that nothing is polled. The listener must put the
+    socket there when it listens already, as `bind_unix` does.
+    """
+    target = Path(path)
+    loop = asyncio.get_running_loop()
+    fd = _watch_folder(target.parent)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                appeared = loop.create_future()
+                loop.add_reader(fd, _drain, fd, appeared)
+                try:
+                    connect_unix(target).close()
+                except PeerError:
+                    await appeared
+                else:
+                    return
+    except TimeoutError:
+        raise PeerError(f"{target}: nobody listens there after {timeout_s:g} s") from None
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
+def _watch_folder(folder: Path) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if fd < 0 or libc.inotify_add_watch(fd, os.fsencode(folder), _IN_MOVED_TO | _IN_CREATE) < 0:
+        code = ctypes.get_errno()
+        if fd >= 0:
+            os.close(fd)
+        raise PeerError(f"{folder}: cannot be watched: {os.strerror(code)}")
+    return fd
+
+
+def _drain(fd: int, appeared: asyncio.Future[None]) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(fd, _INOTIFY_READ_BYTES)
+    if not appeared.done():
+        appeared.set_result(None)
+
+
+class ReachablePath:
+    """A name under which a socket can be reached by code that only takes a path (Redis and HTTP clients).
+
+    `str()` is the path itself if the kernel takes it, otherwise one through a descriptor of the folder, which is open
+    from here to `close` or the end of the process. A context manager.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        if len(os.fsencode(self._path)) > MAX_PATH_BYTES:
+            self._fd = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __str__(self) -> str:
+        return str(self._path) if self._fd < 0 else f"/proc/self/fd/{self._fd}/{self._path.name}"
 
 
 async def open_lines(path: str | os.PathLike[str], decoder: msgspec.json.Decoder[T]) -> LineStream[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from appliance.sockets import (
     LineBuffer,
     LineStream,
     PeerError,
+    ReachablePath,
     bind_unix,
     connect_unix,
     encode_line,
@@ -24,6 +26,7 @@ from appliance.sockets import (
     peer_credentials,
     remove_socket,
     serve_lines,
+    wait_connectable,
 )
 
 DECODER: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
@@ -175,3 +178,24 @@ def test_buffer_bound() -> None:
     assert buffer.feed(b"123456789") == []
     with pytest.raises(PeerError, match="more than 10"):
         buffer.feed(b"0")
+
+
+async def test_waiting_for_a_listener(deep: Path) -> None:
+    bind_unix(deep).close()
+    waiting = asyncio.create_task(wait_connectable(deep, 10))
+    await asyncio.sleep(0)
+    with bind_unix(deep):
+        await waiting
+        await wait_connectable(deep, 10)
+    with pytest.raises(PeerError, match=r"after 0.01 s"):
+        await wait_connectable(deep, 0.01)
+    with pytest.raises(PeerError, match="cannot be watched"):
+        await wait_connectable(deep.parent / "missing" / "x.sock", 1)
+
+
+def test_a_path_for_those_who_only_take_paths(deep: Path, tmp_path: Path) -> None:
+    with bind_unix(deep), ReachablePath(deep) as path, socket.socket(socket.AF_UNIX) as client:
+        assert len(str(path)) < 108
+        client.connect(str(path))
+    with ReachablePath(tmp_path / "x.sock") as path:
+        assert str(path) == str(tmp_path / "x.sock")
