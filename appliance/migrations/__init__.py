@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance.migrations import m0001_first
+from appliance.migrations import m0001_first, m0002_history
 
-MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL,)
+MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL, m0002_history.SQL)
 """Step n (counted from 1) brings `user_version` from n - 1 to n."""
