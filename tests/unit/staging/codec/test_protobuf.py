@@ -91,6 +91,7 @@ def test_noise_never_raises_anything_else(data: bytes) -> None:
         ("08ffffffffffffffffffff01", "longer than 64 bits"),
         ("0aff01", "255 bytes expected"),
         ("0affffffffffffffffff01", "bytes expected"),
+        ("0a05616263", "5 bytes expected, 3 left"),
         ("00", "field number 0"),
         ("0b", "wire type 3"),
         ("0f", "wire type 7"),

@@ -98,6 +98,16 @@ def test_a_changed_message_changes_nothing(at: int, bit: int) -> None:
     assert received.decrypt(GROUP, SENDER, message) == b"text"
 
 
+def test_a_signed_message_that_cannot_be_opened_changes_nothing() -> None:
+    key = SenderKey.generate()
+    received = _receiver(key)
+    body = b"\x33" + protobuf.encode({1: key.key_id, 2: 3, 3: b"not a block"})
+    before = received.to_dict()
+    with pytest.raises(DecryptionError):
+        received.decrypt(GROUP, SENDER, body + xeddsa.sign(key.signing.private, body))
+    assert received.to_dict() == before
+
+
 @given(st.binary(max_size=120))
 def test_noise_never_raises_anything_else(data: bytes) -> None:
     received = _receiver(SenderKey.generate())
