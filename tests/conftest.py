@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -55,3 +57,34 @@ def _only_this_machine() -> Iterator[None]:
         patch.setattr(socket.socket, method, guarded)
     yield
     patch.undo()
+
+
+_left_by: dict[threading.Thread, str] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Note which test a thread outlived; a fixture of a wider scope may still end it."""
+    yield
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            _left_by.setdefault(thread, item.nodeid)
+
+
+def _leaked() -> dict[str, str]:
+    return {thread.name: test for thread, test in _left_by.items() if thread.is_alive()}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, test in _leaked().items():
+        what = f"FAILED {test}: its thread {name} never ended; what it opened was not closed"
+        terminalreporter.write_line(what, red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """A thread that never ends would keep this process for ever: say so in the exit status instead of hanging."""
+    if _leaked():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(pytest.ExitCode.TESTS_FAILED)
