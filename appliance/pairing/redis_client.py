@@ -1,0 +1,69 @@
+"""One place that builds the Redis client, and says in one line why Redis cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import redis.asyncio
+import redis.exceptions
+
+ANSWER_S: Final = 2.0
+"""A local Redis answers in microseconds; one that needs longer is as good as away, and the user is waiting."""
+_PATH_LIMIT: Final = 100
+"""The kernel allows 108 bytes for the path of a unix socket."""
+
+
+class RedisClient:
+    """The client and what must live as long as it. Building it does not connect."""
+
+    def __init__(self, url: str) -> None:
+        self._folder_fd = -1
+        parts = urlsplit(url)
+        if parts.scheme == "unix" and len(os.fsencode(parts.path)) > _PATH_LIMIT:
+            path = Path(parts.path)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            url = f"unix:///proc/self/fd/{self._folder_fd}/{path.name}"
+        self.client = redis.asyncio.Redis.from_url(
+            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, decode_responses=True
+        )
+
+    async def trouble(self) -> str:
+        """Why Redis cannot be used right now; empty if it can."""
+        try:
+            await self.client.ping()
+        except REDIS_ERRORS as error:
+            return explain(error)
+        return ""
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+            self._folder_fd = -1
+
+
+REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError)
+"""What the client raises when the server is away, starting, full or broken."""
+
+
+def explain(error: Exception) -> str:
+    """One plain sentence without addresses or credentials.
+
+    >>> explain(redis.exceptions.BusyLoadingError("LOADING …"))
+    'Redis is still loading its data'
+    """
+    match error:
+        case redis.exceptions.BusyLoadingError():
+            return "Redis is still loading its data"
+        case redis.exceptions.AuthenticationError() | redis.exceptions.NoPermissionError():
+            return "Redis refuses our credentials"
+        case redis.exceptions.TimeoutError() | TimeoutError():
+            return "Redis does not answer"
+        case redis.exceptions.ConnectionError() | OSError():
+            return "Redis is not running"
+        case _:
+            return f"Redis reports {type(error).__name__}"

@@ -1,0 +1,122 @@
+"""How a linking attempt can end, and the words that tell its user why and what to do: one table for everybody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from appliance.model import PairingState
+from appliance.protocol import PairFailed
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The final state of an attempt that did not succeed, in plain words."""
+
+    state: PairingState
+    reason: str
+    remedy: str
+
+
+SILENCE: Final = Ending(
+    state=PairingState.EXPIRED,
+    reason="The code was shown, but nothing valid came from the phone before it expired. It was not typed, or it was"
+    " typed wrong, or the phone showed a passkey prompt: from here the three look alike.",
+    remedy="Ask for a new code and type it at once. If the phone asks for a passkey or a fingerprint while linking:"
+    " remove the passkey on the phone (WhatsApp → Settings → Account → Passkeys), then ask for a new code.",
+)
+QR_SILENCE: Final = Ending(
+    state=PairingState.EXPIRED,
+    reason="The QR code was shown, but not scanned in time, or the phone showed a passkey prompt.",
+    remedy="Start again and scan it at once: WhatsApp → Linked devices → Link a device. If the phone asks for a"
+    " passkey: remove it on the phone (WhatsApp → Settings → Account → Passkeys) first.",
+)
+NO_CODE: Final = Ending(
+    state=PairingState.FAILED,
+    reason="WhatsApp handed out no code in time.",
+    remedy="Try again in a minute; amda status says whether WhatsApp can be reached.",
+)
+TOO_LONG: Final = Ending(
+    state=PairingState.EXPIRED,
+    reason="The attempt reached its time limit and was ended.",
+    remedy="Try again.",
+)
+CANCELLED: Final = Ending(state=PairingState.CANCELLED, reason="Cancelled.", remedy="")
+INTERRUPTED: Final = Ending(
+    state=PairingState.FAILED,
+    reason="The appliance was restarted while this was under way.",
+    remedy="Try again: nothing of the attempt is left. If the phone shows the device as linked, remove it there.",
+)
+WORKER_ENDED: Final = Ending(
+    state=PairingState.FAILED,
+    reason="The process that was linking ended unexpectedly.",
+    remedy="Try again; if it happens again: amda logs ID",
+)
+NOT_CONFIRMED: Final = Ending(
+    state=PairingState.REFUSED,
+    reason="The phone accepted, but WhatsApp refused the first login.",
+    remedy="Remove the device on the phone (WhatsApp → Linked devices), then try again.",
+)
+ALREADY_LINKED: Final = Ending(
+    state=PairingState.REFUSED,
+    reason="This WhatsApp account is linked to another session of this appliance already.",
+    remedy="Use that session, or remove it first: amda session list",
+)
+INTERNAL: Final = Ending(
+    state=PairingState.FAILED,
+    reason="Linking failed for a reason inside the appliance.",
+    remedy="Try again; if it happens again, the daemon's log says why.",
+)
+_DIAL_FAILED: Final = Ending(
+    state=PairingState.FAILED,
+    reason="WhatsApp could not be reached.",
+    remedy="Check the network and the proxy (amda config show), then try again.",
+)
+_OUTDATED: Final = Ending(
+    state=PairingState.FAILED,
+    reason="WhatsApp no longer accepts this version of the engine.",
+    remedy="Upgrade the engine: amda engine upgrade",
+)
+_TOO_MANY: Final = Ending(
+    state=PairingState.REFUSED,
+    reason="WhatsApp refuses more codes for this number for now: too many were asked for (429).",
+    remedy="Wait some hours before trying again; every further try prolongs it.",
+)
+_BAD_REQUEST: Final = Ending(
+    state=PairingState.REFUSED,
+    reason="WhatsApp refused to hand out a code for this number (400).",
+    remedy="Check that WhatsApp is registered on exactly this number, then try again.",
+)
+_REFUSED_BY_CODE: Final = {429: _TOO_MANY, 400: _BAD_REQUEST}
+
+
+def ending_of(failed: PairFailed, *, shown: bool, by_qr: bool) -> Ending:
+    """What a worker's PairFailed means. `shown`: whether a code had been handed to the user."""
+    if failed.code in _REFUSED_BY_CODE:
+        return _REFUSED_BY_CODE[failed.code]
+    match failed.reason:
+        case "timeout":
+            return (QR_SILENCE if by_qr else SILENCE) if shown else NO_CODE
+        case "dial_failed":
+            return _DIAL_FAILED
+        case "outdated":
+            return _OUTDATED
+    code = "" if failed.code is None else f" ({failed.code})"
+    if failed.reason == "refused":
+        return Ending(
+            state=PairingState.REFUSED,
+            reason=f"WhatsApp refused{code}.",
+            remedy="Try again later; if it stays: amda logs ID",
+        )
+    return Ending(
+        state=PairingState.FAILED,
+        reason=f"Linking failed: {failed.reason.replace('_', ' ')}{code}.",
+        remedy="Try again; if it happens again: amda logs ID",
+    )
+
+
+def lock_lost(why: str) -> Ending:
+    """The attempt stopped itself because it could not prove any more that it was the only one."""
+    return Ending(
+        state=PairingState.FAILED, reason=f"Stopped: {why}.", remedy="Try again in a minute; see: amda status"
+    )
