@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from appliance.protocol import EngineState, Event, SignalKind
+from appliance.protocol import EngineState, Event
 from appliance.sessions.policy import Action
 from appliance.sessions.reasons import DisconnectReason, Severity
 
@@ -79,15 +79,17 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Got(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of the session's process. `past`: it was recorded by a process that has ended since."""
+    """An event that process `pid` sent. `past`: it was recorded by an earlier one on the same store."""
 
+    pid: int
     event: Event
     past: bool = False
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """The evidence of life is too old."""
+    """The evidence of life is too old: ask for more."""
 
+    pid: int
     text: str
 
 
@@ -101,6 +103,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 class Condemned(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence proves that the process must be replaced."""
 
+    pid: int
     reason: DisconnectReason
     text: str
 
@@ -155,7 +158,7 @@ class SpawnWorker(msgspec.Struct, frozen=True):
 
 
 class EndWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """Answered by `Exited`. `gently`: let it end in order first; `dump`: let it write its stacks before it is killed."""
+    """Answered by `Exited`. `gently`: let it end in order first; `dump`: have its stacks written before."""
 
     pid: int
     gently: bool
@@ -216,11 +219,15 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Effect = (
-    AskStart | CancelStart | SpawnWorker | EndWorker | ProbeWorker | OpenRow | RefineRow | CloseRows | Lost | LoggedIn | Alarm
+    AskStart
+    | CancelStart
+    | SpawnWorker
+    | EndWorker
+    | ProbeWorker
+    | OpenRow
+    | RefineRow
+    | CloseRows
+    | Lost
+    | LoggedIn
+    | Alarm
 )
-
-LOSS_SIGNALS = frozenset(SignalKind) - {
-    SignalKind.CONNECTED,
-    SignalKind.KEEPALIVE_TIMEOUT,
-    SignalKind.KEEPALIVE_RESTORED,
-}

@@ -53,7 +53,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One failure. `uptime_s` is None if it never logged in; `redialing`: the engine lives and tries again by itself;
-    `excused`: it is not the session's own doing (an outage of all, our own restart, the restart that follows linking)."""
+    `excused`: it is not the session's own doing (an outage, the restart that follows linking), or was charged."""
 
     reason: DisconnectReason
     uptime_s: float | None = None

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.model import SessionState
-from appliance.protocol import Signal, SignalKind
+from appliance.protocol import Signal, SignalKind, WorkerExit
 
 
 class DisconnectReason(enum.StrEnum):
@@ -38,6 +38,7 @@ class DisconnectReason(enum.StrEnum):
     UNKNOWN_REFUSAL = "unknown_refusal"
     CRASH = "crash"
     FORK_SERVER_LOST = "fork_server_lost"
+    ENDED_OUTSIDE = "ended_outside"
     STOPPED = "stopped"
     RESTARTED = "restarted"
     SUPERSEDED = "superseded"
@@ -170,6 +171,9 @@ REASONS: Final[dict[DisconnectReason, ReasonInfo]] = {
     DisconnectReason.FORK_SERVER_LOST: _info(
         _O, Severity.RATE, Charge.NEVER, "The parent of all sessions' processes died; it was started again."
     ),
+    DisconnectReason.ENDED_OUTSIDE: _info(
+        _O, Severity.REPEATED, Charge.NEVER, "Somebody else ended the session's process in order."
+    ),
     DisconnectReason.STOPPED: _info(_O, Severity.NONE, Charge.NEVER, "It was stopped."),
     DisconnectReason.RESTARTED: _info(_O, Severity.NONE, Charge.NEVER, "It was restarted by the operator."),
     DisconnectReason.SUPERSEDED: _info(
@@ -232,3 +236,27 @@ def classify(signal: Signal) -> DisconnectReason | None:
             return _LOGIN_CODES.get(signal.code or 0, DisconnectReason.UNKNOWN_REFUSAL)
         case SignalKind.ENGINE_ENDED:
             return DisconnectReason.ENGINE_ENDED
+
+
+_EXITS: Final[dict[int, tuple[DisconnectReason, str]]] = {
+    WorkerExit.STOPPED: (DisconnectReason.ENDED_OUTSIDE, ""),
+    WorkerExit.STORE_LOCKED: (DisconnectReason.START_FAILED, "another process works on its store"),
+    WorkerExit.SUPERSEDED: (DisconnectReason.START_FAILED, "its store belongs to a newer generation"),
+    WorkerExit.ENGINE_REFUSED: (DisconnectReason.START_FAILED, "the engine's library is not one that was tested"),
+    WorkerExit.ENGINE_ENDED: (DisconnectReason.ENGINE_ENDED, ""),
+    WorkerExit.DIAL_FAILED: (DisconnectReason.DIAL_FAILED, ""),
+    WorkerExit.PAIRING_FAILED: (DisconnectReason.DEVICE_REMOVED, "its store holds no credentials"),
+    WorkerExit.STORE_BROKEN: (DisconnectReason.START_FAILED, "its store cannot be opened; restore a backup"),
+    WorkerExit.LOGGED_OUT: (DisconnectReason.DEVICE_REMOVED, "it was unlinked from here"),
+    WorkerExit.BAD_SPEC: (DisconnectReason.START_FAILED, "it could not read its orders"),
+    WorkerExit.SANDBOX_FAILED: (DisconnectReason.START_FAILED, "its sandbox could not be made"),
+}
+
+
+def classify_exit(status: int | None, signal: int | None) -> tuple[DisconnectReason, str]:
+    """Why a process ended that nobody had told to end: the reason, and what is particular to it."""
+    if signal is not None:
+        return DisconnectReason.CRASH, f"killed by signal {signal}"
+    if status in _EXITS:
+        return _EXITS[status]
+    return DisconnectReason.CRASH, f"exit status {status}"
