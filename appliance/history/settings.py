@@ -42,9 +42,12 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is alarming, who is told, and how often."""
 
     urls: Annotated[
-        tuple[str, ...], Meta(description="Apprise URLs of the operators (mailto://…, tgram://…, ntfy://…).", extra=SECRET)
+        tuple[str, ...],
+        Meta(description="Apprise URLs of the operators (mailto://…, ntfy://…).", extra=SECRET),
     ] = ()
-    webhook_url: Annotated[WebUrl, Meta(description="URL that gets every alert as signed JSON; empty: none.", extra=SECRET)] = ""
+    webhook_url: Annotated[WebUrl, Meta(description="URL that gets alerts as signed JSON; or empty.", extra=SECRET)] = (
+        ""
+    )
     webhook_secret: Annotated[
         str, Meta(description="Key of the webhooks' signatures (HMAC-SHA256), at least 16 characters.", extra=SECRET)
     ] = ""
@@ -69,7 +72,7 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = DAY_S
     quiet_from: Annotated[LocalTime, Meta(description="HH:MM when the quiet hours begin; empty: none.")] = ""
     quiet_to: Annotated[LocalTime, Meta(description="HH:MM when the quiet hours end; only pages pass them.")] = ""
-    timezone: Annotated[str, Meta(description="Time zone of the quiet hours (Europe/Paris); empty: the machine's.")] = ""
+    timezone: Annotated[str, Meta(description="Time zone of the quiet hours; empty: the machine's.")] = ""
 
     rate_percent: Annotated[Percent, Meta(description="Alert when this share of the sessions was lost …")] = 20
     """Twelve of sixty: no longer single cases."""
@@ -97,9 +100,9 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Mail servers delay strangers for ten seconds and more; apprise itself takes two to start on a slow core."""
     delivery_base_s: Annotated[Seconds, Meta(description="Pause after a failed attempt; it doubles each time.")] = 15
     delivery_cap_s: Annotated[Seconds, Meta(description="Longest pause between two attempts.")] = HOUR_S
-    delivery_give_up_s: Annotated[Seconds, Meta(description="A message that could not be told for so long is dropped.")] = (
-        DAY_S
-    )
+    delivery_give_up_s: Annotated[
+        Seconds, Meta(description="A message that cannot be told for so long is dropped.")
+    ] = DAY_S
     """It says nothing new any more: what still holds has been told again meanwhile."""
     private_contacts: Annotated[
         bool, Meta(description="Whether contacts of persons may lie on this machine or in its private network.")
@@ -146,4 +149,6 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"timezone {name} is not known; write it like Africa/Dakar, and install tzdata if it is missing") from error
+        raise ValueError(
+            f"timezone {name} is not known; write it like Africa/Dakar, and install tzdata if it is missing"
+        ) from error
