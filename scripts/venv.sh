@@ -47,7 +47,7 @@ find_python() {
     done
     if command -v uv >/dev/null 2>&1; then
         say "  no Python 3.11-3.13 on this machine: uv brings Python 3.13"
-        uv python install --quiet 3.13 >&2 && python=$(uv python find 3.13) && python_fits "$python" && return
+        uv python install 3.13 >&2 && python=$(uv python find 3.13) && python_fits "$python" && return
         fail 11 "uv could not bring Python 3.13" "see its message above; or install python3 (3.11, 3.12 or 3.13) yourself"
     fi
     found=$(python3 --version 2>/dev/null || echo "no python3 at all")
@@ -117,7 +117,8 @@ show_progress() {
             if (tty) printf "\r  %d of %d: %-40s", n, total, name[1] > "/dev/stderr"
             else if (n % 20 == 0) printf "  %d of %d packages\n", n, total > "/dev/stderr"
         }
-        /^Installing collected/ { printf "%s  unpacking %46s\n", tty ? "\r" : "", "" > "/dev/stderr" }'
+        /^Installing collected/ { printf "%s  unpacking %46s\n", tty ? "\r" : "", "" > "/dev/stderr"; n = 0 }
+        END { if (tty && n) print "" > "/dev/stderr" }'
 }
 
 # run_pip ENVIRONMENT PIP-INSTALL-ARGUMENTS…; on failure, tells apart what a newcomer can do something about.
@@ -132,7 +133,7 @@ run_pip() {
         return
     fi
     rm -f "$complaints.failed"
-    tail -n 12 "$complaints" | sed 's/^/  pip: /' >&2
+    grep -v 'WARNING: Retrying' "$complaints" | tail -n 8 | sed 's/^/  pip: /' >&2
     if grep -q 'CERTIFICATE_VERIFY_FAILED\|certificate verify failed' "$complaints"; then
         fail 15 "the package index shows a certificate that this machine does not trust" \
             "behind a proxy that inspects TLS, set PIP_CERT to its certificate file and run this again"
@@ -168,7 +169,7 @@ make_venv() {
         say "  making .venv with $("$python" --version) ($(command -v "$python"))"
         create_venv
     fi
-    say "  fetching $expected pinned packages, each checked against its hash (about 150 MB the first time)"
+    say "  fetching $expected pinned packages, each checked against its hash (about 200 MB the first time)"
     run_pip PIP_PROGRESS_BAR=off --require-hashes --only-binary :all: --requirement "$root/$1"
     # An editable installation: the checkout is what runs. `compat` makes it a plain path entry, no import hook.
     run_pip PIP_PROGRESS_BAR=off --quiet --no-build-isolation --config-settings editable_mode=compat --editable "$root"
