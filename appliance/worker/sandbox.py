@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import appliance
 from appliance.processes import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl, thread_count
@@ -108,6 +108,30 @@ _SYSTEM_DEVICES: Final = ("/dev/null",)
 _CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Where Go and OpenSSL look for certificates if set."""
 
+# linux/seccomp.h, linux/filter.h, linux/audit.h
+_SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
+_RET_ALLOW, _RET_ERRNO = 0x7FFF0000, 0x00050000
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
+_OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_FIRST_ARGUMENT = 0, 4, 16
+_INSTRUCTION: Final = struct.Struct("HBBI")
+_X32_BIT: Final = 0x40000000
+_SYS_IO_URING_SETUP: Final = 425
+_AF_UNIX: Final = 1
+
+
+class _Machine(NamedTuple):
+    """System call numbers of one architecture, and how seccomp calls it."""
+
+    audit: int
+    socket: int
+    seccomp: int
+
+
+_MACHINES: Final = {
+    "x86_64": _Machine(audit=0xC000003E, socket=41, seccomp=317),
+    "aarch64": _Machine(audit=0xC00000B7, socket=198, seccomp=277),
+}
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -129,6 +153,45 @@ def apply(spec: WorkerSpec) -> str:
     _settle(spec)
     missing += _landlock(spec)
     return "; ".join(missing) or FULL
+
+
+def seal(result: str) -> str:
+    """Forbid every thread of this process to make another unix socket; to be called once the control socket listens.
+
+    Landlock does not keep a process from connecting to the fork server, Redis or the API, whose files the same user
+    owns: its rules on paths do not cover connect. `result` is that of `apply`; returns it with what could not be forbidden.
+    """
+    machine = _MACHINES.get(os.uname().machine)
+    if machine is None:
+        problem = f"no list of system calls for {os.uname().machine}"
+    else:
+        program = _socket_filter(machine)
+        header = struct.pack("HxxxxxxP", len(program) // _INSTRUCTION.size, ctypes.addressof(program))
+        failed = _libc.syscall(ctypes.c_long(machine.seccomp), _SET_MODE_FILTER, _FLAG_TSYNC, header)
+        if failed == 0:
+            return result
+        problem = f"thread {failed} cannot follow" if failed > 0 else os.strerror(ctypes.get_errno())
+    told = f"the appliance's other sockets can be reached (seccomp: {problem})"
+    return told if result == FULL else f"{result}; {told}"
+
+
+def _socket_filter(machine: _Machine) -> ctypes.Array[ctypes.c_char]:
+    """socket(AF_UNIX) fails with EACCES; other doors to it (foreign system call tables, io_uring) do not exist."""
+    steps = [
+        (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
+        (_JUMP_EQUAL, 0, 6, machine.audit),
+        (_LOAD, 0, 0, _OFFSET_NUMBER),
+        (_JUMP_GREATER_EQUAL, 4, 0, _X32_BIT),
+        (_JUMP_EQUAL, 3, 0, _SYS_IO_URING_SETUP),
+        (_JUMP_EQUAL, 0, 4, machine.socket),
+        (_LOAD, 0, 0, _OFFSET_FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 1, 2, _AF_UNIX),
+        (_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
+        (_RETURN, 0, 0, _RET_ERRNO | errno.EACCES),
+        (_RETURN, 0, 0, _RET_ALLOW),
+    ]
+    code = b"".join(_INSTRUCTION.pack(*step) for step in steps)
+    return ctypes.create_string_buffer(code, len(code))
 
 
 def _limit(spec: WorkerSpec) -> list[str]:

@@ -229,3 +229,51 @@ def test_refusals(state: Path) -> None:
     assert "existing folder" in refusal(spec_for(state, session_folder=str(state / "missing")))
     assert "existing folder" in refusal(spec_for(state, store_folder="relative"))
     assert "does not lie in" in refusal(spec_for(state, store_folder=str(state / "sessions/b/s1")))
+
+
+SEALED = """
+import asyncio, threading
+listener = bind_unix(Path(spec.store_folder) / "control.sock")
+client = socket.socket(socket.AF_UNIX)
+client.connect("control.sock")
+attempt("engine", lambda: ctypes.CDLL(spec.engine_library) and "loaded")
+go, done = threading.Event(), threading.Event()
+def older():
+    go.wait()
+    attempt("older thread", lambda: socket.socket(socket.AF_UNIX))
+    done.set()
+threading.Thread(target=older, daemon=True).start()
+out["sealed"] = sandbox.seal(out["result"])
+go.set()
+done.wait()
+attempt("unix", lambda: socket.socket(socket.AF_UNIX))
+attempt("datagram", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+attempt("accept", lambda: listener.accept()[0].close())
+attempt("internet", lambda: socket.socket(socket.AF_INET).close())
+attempt("resolver", lambda: socket.getaddrinfo("localhost", 80)[0][4][0])
+attempt("event loop", lambda: asyncio.run(asyncio.sleep(0)))
+def io_uring():
+    if ctypes.CDLL(None, use_errno=True).syscall(425, 1, ctypes.create_string_buffer(120)) < 0:
+        raise OSError(ctypes.get_errno(), "io_uring")
+attempt("io_uring", io_uring)
+newer = threading.Thread(target=lambda: attempt("newer thread", lambda: socket.socket(socket.AF_UNIX)))
+newer.start()
+newer.join()
+"""
+
+
+def test_once_sealed_no_other_socket_of_the_appliance_can_be_reached(state: Path, prefix: tuple[str, ...]) -> None:
+    answers = run(spec_for(state), SEALED, prefix)
+    assert answers.pop("sealed") == answers.pop("result")
+    assert answers.pop("resolver") in ("127.0.0.1", "::1")
+    assert answers == {
+        "engine": "loaded",
+        "older thread": "PermissionError",
+        "unix": "PermissionError",
+        "datagram": "PermissionError",
+        "accept": "done",
+        "internet": "done",
+        "event loop": "done",
+        "io_uring": "OSError",
+        "newer thread": "PermissionError",
+    }
