@@ -6,7 +6,6 @@ Each check runs in a fresh interpreter and looks at `sys.modules`, because this 
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path for package in ("appliance", "tui") for path in (ROOT / package).rglob("*.py"))
 
-NEVER_IN_A_WORKER = ("PIL", "minio", "textual", "aiohttp", "redis", "typer", "rich", "aiosqlite")
+NEVER_IN_A_WORKER = ("PIL", "minio", "textual", "aiohttp", "redis", "typer", "rich", "aiosqlite", "requests", "httpx")
 """Each costs megabytes, sixty times over, and a worker has no use for it."""
 NEVER_BEFORE_A_FORK = (*NEVER_IN_A_WORKER, "neonize")
 """A child forked after the engine's library was opened hangs silently; importing neonize opens it."""
@@ -67,10 +66,23 @@ def test_fork_server_loads_neither_heavy_modules_nor_the_engine(module: str) -> 
     assert not loaded_after(f"import {module}") & set(NEVER_BEFORE_A_FORK)
 
 
+def test_forks_start_from_everything_but_the_engine_library() -> None:
+    """What the fork server really preloads: all of the worker, one thread, and no library of the engine mapped."""
+    names = loaded_after(
+        "from appliance.forkserver.__main__ import load_worker\n"
+        "load_worker()\n"
+        "import threading\n"
+        "from pathlib import Path\n"
+        "assert threading.active_count() == 1\n"
+        "assert len(list(Path('/proc/self/task').iterdir())) == 1\n"
+        "assert 'neonize-linux' not in Path('/proc/self/maps').read_text()\n"
+    )
+    assert "neonize" in names, "its protobuf classes are shared by all workers"
+    assert not names & set(NEVER_IN_A_WORKER)
+
+
 @pytest.mark.parametrize("module", ["appliance.model", "appliance.protocol", "appliance.client"])
 def test_contracts_are_light(module: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} does not exist yet")
     assert not loaded_after(f"import {module}") & {"neonize", "textual", "PIL", "redis", "aiosqlite"}
 
 
