@@ -16,7 +16,7 @@ from appliance.worker.commands import open_stacks
 from appliance.worker.engine.admission import EngineRefusedError, admit
 from appliance.worker.engine.lazy import EngineMissingError, open_library
 from appliance.worker.log import WorkerLog
-from appliance.worker.sandbox import SandboxError
+from appliance.worker.sandbox import SandboxError, seal
 from appliance.worker.sandbox import apply as apply_sandbox
 from appliance.worker.session import Worker
 from appliance.worker.store import CaptureStore, StoreBrokenError, StoreLock, StoreLockedError, SupersededError
@@ -49,7 +49,8 @@ def run(spec: WorkerSpec) -> int:
         "INFO", f"worker of generation {spec.generation} ({spec.mode}), engine {library.version}, sandbox: {sandbox}"
     )
     try:
-        return asyncio.run(_serve(Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox)))
+        worker = Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox, seal=seal)
+        return asyncio.run(_serve(worker))
     except PeerError as error:
         log.write("ERROR", str(error))
         return WorkerExit.STORE_BROKEN

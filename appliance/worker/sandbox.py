@@ -159,7 +159,7 @@ def seal(result: str) -> str:
     """Forbid every thread of this process to make another unix socket; to be called once the control socket listens.
 
     Landlock does not keep a process from connecting to the fork server, Redis or the API, whose files the same user
-    owns: its rules on paths do not cover connect. `result` is that of `apply`; returns it with what could not be forbidden.
+    owns: its rules on paths do not cover connect. `result` is that of `apply`; returned with what could not be done.
     """
     machine = _MACHINES.get(os.uname().machine)
     if machine is None:

@@ -60,6 +60,7 @@ class Worker:
         store: CaptureStore,
         log: WorkerLog,
         sandbox: str,
+        seal: Callable[[str], str],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._spec = spec
@@ -67,6 +68,7 @@ class Worker:
         self._store = store
         self._log = log
         self._sandbox = sandbox
+        self._seal = seal
         self._clock = clock
         self._settings = spec.capture
         self._generation = spec.generation
@@ -132,6 +134,7 @@ class Worker:
         self._first_event = self._store.next_event()
         self._spool.prepare()
         await self._link.start()
+        self._sandbox = self._seal(self._sandbox)  # nothing from WhatsApp has reached this process yet
         tasks = [
             asyncio.create_task(self._capture.run(), name="capture"),
             asyncio.create_task(self._downloads.run(), name="downloads"),
