@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -22,6 +23,7 @@ import msgspec
 from appliance.children import package_environment
 from appliance.config import Settings
 from appliance.keeper import Keeper, Part, PartError, Program, open_log
+from appliance.processes import children_of
 from appliance.redis_server import RedisDamagedError, RedisError, RedisMissingError, RedisServer
 
 DAEMON_GRACE_S: Final = 15.0
@@ -30,6 +32,8 @@ FORK_SERVER_GRACE_S: Final = 20.0
 """Its workers get 10 s to say goodbye and are killed then; that takes 5 s at the very most."""
 REDIS_RETRY_S: Final = 30.0
 """A missing or damaged Redis waits for a human; its remedy takes effect without a restart of the appliance."""
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EmbeddedError(Exception):
@@ -154,8 +158,14 @@ class EmbeddedAppliance:
     async def restart_daemon(self) -> None:
         await self.restart("daemon")
 
-    async def wait_for_signal(self) -> signal.Signals:
-        """Until SIGINT, SIGTERM or SIGHUP; returns which. Call `stop` (or leave the context) then."""
+    def worker_pids(self) -> list[int]:
+        """Process numbers of the fork server's children: one worker each."""
+        fork_server = self.pids().get("forkserver")
+        return [] if fork_server is None else children_of(fork_server)
+
+    async def run(self, ready: Callable[[], None]) -> signal.Signals:
+        """Start, call `ready`, and stop in order at SIGINT, SIGTERM or SIGHUP, at whatever moment it comes; returns
+        which. Raises EmbeddedError if it cannot be started."""
         loop = asyncio.get_running_loop()
         received: asyncio.Future[signal.Signals] = loop.create_future()
 
@@ -163,13 +173,20 @@ class EmbeddedAppliance:
             if not received.done():
                 received.set_result(number)
 
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in numbers:
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, note, number)
+        starting = asyncio.create_task(self.start(), name="start")
         try:
+            await asyncio.wait((starting, received), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                ready()
             return await received
         finally:
-            for number in numbers:
+            starting.cancel()
+            await asyncio.wait([starting])
+            await self.stop()
+            for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
     def _begin(self, part: Part) -> Keeper:

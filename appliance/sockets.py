@@ -15,6 +15,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
@@ -351,4 +352,6 @@ async def serve_lines(
         finally:
             stream.close()
 
+    if sys.version_info >= (3, 13):  # it would look for the socket under the name by which it was bound, and stumble
+        return await asyncio.start_unix_server(accept, sock=sock, limit=MAX_LINE_BYTES, cleanup_socket=False)
     return await asyncio.start_unix_server(accept, sock=sock, limit=MAX_LINE_BYTES)
