@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from appliance.model_api import SettingView
 from appliance.protocol import CaptureSettings
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
 
@@ -167,16 +168,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.redis.url or f"unix://{self.paths.redis_socket}"
 
 
-class FieldView(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting as `amda config show` prints it."""
-
-    section: str
-    key: str
-    value: object
-    variable: str
-    description: str
-
-
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "paths": Paths,
     "network": Network,
@@ -240,7 +231,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     return Settings(**{section: _SECTIONS[section](**values[section]) for section in _SECTIONS})  # type: ignore[arg-type]
 
 
-def describe(settings: Settings) -> Iterator[FieldView]:
+def describe(settings: Settings) -> Iterator[SettingView]:
     """Every setting in order, with its effective value, its variable and its description. No secret is among them:
     a URL's password is replaced."""
     for section, struct in _SECTIONS.items():
@@ -251,7 +242,7 @@ def describe(settings: Settings) -> Iterator[FieldView]:
             value = msgspec.to_builtins(getattr(current, key), enc_hook=str)
             if isinstance(value, str) and "://" in value:
                 value = hide_password(value)
-            yield FieldView(
+            yield SettingView(
                 section=section, key=key, value=value, variable=_variable(section, key), description=description
             )
 

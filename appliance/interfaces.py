@@ -65,6 +65,10 @@ class SessionControl(Protocol):
 
     def on_remove(self, callback: RemovalCallback) -> None: ...
 
+    async def trouble(self) -> str:
+        """Why no session can be started right now (the fork server is away); empty if they can."""
+        ...
+
     async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttempt:
         """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. 409 names who holds the session."""
         ...

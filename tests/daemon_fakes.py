@@ -68,6 +68,7 @@ class FakeSessions:
         self.begun: asyncio.Queue[FakeWorker] = asyncio.Queue()
         self.removed: list[tuple[str, bool]] = []
         self.commands: list[tuple[str, CommandBody]] = []
+        self.fork_server_trouble = ""
         self._removals: list[RemovalCallback] = []
 
     def change(self, session: str, **changes: object) -> None:
@@ -127,6 +128,9 @@ class FakeSessions:
         await self.get(session)
         self.commands.append((session, body))
         return Reply(id=1)
+
+    async def trouble(self) -> str:
+        return self.fork_server_trouble
 
     def on_event(self, callback: EventCallback) -> None:
         pass

@@ -10,20 +10,11 @@ import msgspec
 
 from appliance.database import Database
 from appliance.model import Category, MediaKind, MediaView, mask_phone
+from appliance.model_api import PoisonView
 from appliance.protocol import SpoolItem
 
 PAGE_LIMIT: Final = 500
 """Most items that one page of a listing holds."""
-
-
-class PoisonView(msgspec.Struct, frozen=True, kw_only=True):
-    """A spool item that was set aside."""
-
-    session: str
-    item: str
-    reason: str
-    folder: str
-    at: float
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +92,13 @@ class MediaIndex:
         )
         return [_view(row) for row in rows]
 
-    async def usage(self) -> dict[str, Usage]:
-        """Number of items and stored bytes by session."""
+    async def usage(self, session: str | None = None) -> dict[str, Usage]:
+        """Number of items and stored bytes by session, of all or of one."""
         rows = await self._database.fetch_all(
             "SELECT session, count(*) AS count, (SELECT coalesce(sum(size), 0) FROM objects"
-            " WHERE objects.session = media.session) AS size FROM media GROUP BY session"
+            " WHERE objects.session = media.session) AS size"
+            " FROM media WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
+            (session,),
         )
         return {row["session"]: Usage(count=row["count"], size=row["size"]) for row in rows}
 

@@ -18,11 +18,12 @@ import msgspec
 import structlog
 
 from appliance.events import EventBus
-from appliance.media.index import MediaIndex, PoisonView
+from appliance.media.index import MediaIndex
 from appliance.media.keys import SNIFF_BYTES, extension, object_key, sniff
 from appliance.media.spool import POISON, BadItemError, SpoolFolder, spool_folders
 from appliance.media.store import ContentChangedError, ObjectStore, StoreError
 from appliance.model import Category
+from appliance.model_api import IntakeState, PoisonView
 from appliance.problems import unavailable
 from appliance.protocol import Event, Spooled, SpoolItem
 
@@ -30,19 +31,6 @@ RESCAN_S: Final = 60.0
 """The truth is looked at this often, should a hint ever be missing; sixty folder listings take a millisecond."""
 
 _log = structlog.get_logger(__name__)
-
-
-class IntakeState(msgspec.Struct, frozen=True, kw_only=True):
-    """How the intake is doing, for `status` and `readyz`."""
-
-    waiting: int = 0
-    """Items seen in the spools and not yet stored."""
-    trouble: str = ""
-    """Why it cannot store just now; empty: it can."""
-    stored: int = 0
-    """Since the daemon started."""
-    poisoned: int = 0
-    """Since the daemon started."""
 
 
 class MediaIntake:

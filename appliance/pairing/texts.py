@@ -67,6 +67,11 @@ INTERNAL: Final = Ending(
     reason="Linking failed for a reason inside the appliance.",
     remedy="Try again; if it happens again, the daemon's log says why.",
 )
+_PASSKEY: Final = Ending(
+    state=PairingState.REFUSED,
+    reason="The phone asks for a passkey, which this appliance cannot answer.",
+    remedy="Remove the passkey on the phone (WhatsApp → Settings → Account → Passkeys), then ask for a new code.",
+)
 _DIAL_FAILED: Final = Ending(
     state=PairingState.FAILED,
     reason="WhatsApp could not be reached.",
@@ -97,6 +102,10 @@ def ending_of(failed: PairFailed, *, shown: bool, by_qr: bool) -> Ending:
     match failed.reason:
         case "timeout":
             return (QR_SILENCE if by_qr else SILENCE) if shown else NO_CODE
+        case "no_answer":
+            return NO_CODE
+        case "passkey":
+            return _PASSKEY
         case "dial_failed":
             return _DIAL_FAILED
         case "outdated":

@@ -1,0 +1,78 @@
+"""/v1/events: server-sent events, resumable by `Last-Event-ID` (WHATWG HTML, server-sent events)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from appliance.api.http import read_query
+from appliance.events import EventBus
+from appliance.model import EventView
+from appliance.model_api import EventsQuery
+from appliance.problems import invalid
+
+PATH: Final = "/v1/events"
+COMMENT_S: Final = 15.0
+"""A line that says nothing is sent this often, so that proxies keep the connection and a dead client is noticed."""
+
+
+class EventsResource:
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(PATH, self.stream)]
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        query = read_query(request, EventsQuery)
+        events = self._bus.subscribe(_after(request, query))
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(request)
+        await response.write(b": the stream begins\n\n")
+        async for event in _with_pauses(events):
+            if event is None:
+                await response.write(b":\n\n")
+            elif _matches(event, query):
+                data = msgspec.json.encode(event)
+                await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data))
+        return response
+
+
+async def _with_pauses(events: AsyncIterator[EventView]) -> AsyncIterator[EventView | None]:
+    """The events, and None whenever nothing came for a while."""
+    waiting: asyncio.Task[EventView] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait([waiting], timeout=COMMENT_S)
+            if not done:
+                yield None
+                continue
+            try:
+                event = waiting.result()
+            except StopAsyncIteration:
+                return
+            waiting = None
+            yield event
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+
+
+def _after(request: web.Request, query: EventsQuery) -> int | None:
+    header = request.headers.get("Last-Event-ID", "").strip()
+    if not header:
+        return query.after
+    if not (header.isascii() and header.isdigit()):
+        raise invalid("Last-Event-ID", "Last-Event-ID: not the number of an event.", "Leave it out to begin now.")
+    return int(header)
+
+
+def _matches(event: EventView, query: EventsQuery) -> bool:
+    return (query.session is None or event.session == query.session) and event.type.startswith(query.type or "")

@@ -1,0 +1,119 @@
+"""/livez, /readyz, /v1/status, /v1/version, /v1/config: how the appliance is and what it is set to."""
+
+from __future__ import annotations
+
+import collections
+import http
+import os
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from appliance import __version__
+from appliance.api.http import answer
+from appliance.config import Settings, describe
+from appliance.events import EventBus
+from appliance.interfaces import SessionControl
+from appliance.media.index import MediaIndex
+from appliance.model_api import (
+    DegradedPart,
+    IntakeState,
+    Readiness,
+    SettingList,
+    StatusView,
+    VersionView,
+)
+from appliance.pairing.service import PairingService
+from appliance.protocol import PROTOCOL_VERSION
+
+
+class Health:
+    """Asks the parts how they are; each answers with an empty text if it is well."""
+
+    def __init__(
+        self,
+        fork_server: Callable[[], Awaitable[str]],
+        pairing: PairingService,
+        intake: Callable[[], IntakeState],
+    ) -> None:
+        self._fork_server = fork_server
+        self._pairing = pairing
+        self._intake = intake
+
+    async def readiness(self) -> Readiness:
+        """Sessions need the fork server; everything else that is away only takes something away."""
+        degraded = []
+        fork_server = await self._fork_server()
+        if fork_server:
+            remedy = "It is started again by itself; if it stays: journalctl -u amda-sessions, or logs/forkserver.log"
+            degraded.append(DegradedPart(part="forkserver", reason=fork_server, remedy=remedy))
+        if reason := await self._pairing.trouble():
+            remedy = "Sessions run; linking waits. See logs/redis.log, or start the Redis that redis.url names."
+            degraded.append(DegradedPart(part="redis", reason=reason, remedy=remedy))
+        if reason := self._intake().trouble:
+            remedy = "Sessions run; captured media waits in their spools. Free some space or mend the store."
+            degraded.append(DegradedPart(part="media", reason=reason, remedy=remedy))
+        return Readiness(ready=not fork_server, degraded=degraded)
+
+
+class StatusResource:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        node_id: str,
+        started_at: float,
+        sessions: SessionControl,
+        media: MediaIndex,
+        intake: Callable[[], IntakeState],
+        bus: EventBus,
+        health: Health,
+    ) -> None:
+        self._settings = settings
+        self._node_id = node_id
+        self._started_at = started_at
+        self._sessions = sessions
+        self._media = media
+        self._intake = intake
+        self._bus = bus
+        self._health = health
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/livez", self.live),
+            web.get("/readyz", self.ready),
+            web.get("/v1/status", self.status),
+            web.get("/v1/version", self.version),
+            web.get("/v1/config", self.config),
+        ]
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """The event loop answers: that is all that this says."""
+        return web.Response(text="ok\n")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        found = await self._health.readiness()
+        return answer(found, http.HTTPStatus.OK if found.ready else http.HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def status(self, _request: web.Request) -> web.Response:
+        usage = (await self._media.usage()).values()
+        view = StatusView(
+            release=__version__,
+            node_id=self._node_id,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            network="whatsapp" if self._settings.network.staging is None else "staging",
+            sessions=dict(collections.Counter(view.state for view in await self._sessions.list())),
+            media_count=sum(used.count for used in usage),
+            media_bytes=sum(used.size for used in usage),
+            intake=self._intake(),
+            last_event=self._bus.last_seq,
+            degraded=(await self._health.readiness()).degraded,
+        )
+        return answer(view)
+
+    async def version(self, _request: web.Request) -> web.Response:
+        return answer(VersionView(release=__version__, protocol=PROTOCOL_VERSION))
+
+    async def config(self, _request: web.Request) -> web.Response:
+        return answer(SettingList(settings=list(describe(self._settings))))

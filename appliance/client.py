@@ -1,0 +1,274 @@
+"""Client of the appliance's API: what CLI, TUI, rehearsals and tests use, and nothing else of the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
+from appliance.model_api import (
+    CreateSession,
+    MediaPage,
+    PairingList,
+    PairRequest,
+    PoisonList,
+    PoisonView,
+    Readiness,
+    SessionList,
+    SettingList,
+    SettingView,
+    StatusView,
+    VersionView,
+)
+
+REQUEST_S: Final = 130.0
+"""A little more than the daemon's own limit for a request, so that its explanation arrives."""
+_WAIT_S: Final = 25.0
+"""One long poll for a change of a linking attempt; the next one follows without a gap."""
+_CHUNK_BYTES: Final = 256 * 1024
+
+T = TypeVar("T")
+
+
+class ClientError(Exception):
+    """Something went wrong; `str()` is one line, `remedy` what to do about it (may be empty)."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class NotRunningError(ClientError):
+    """No daemon answers on the socket."""
+
+
+class ApiError(ClientError):
+    """The daemon refused; `problem` is its explanation."""
+
+    def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
+        super().__init__(problem.detail or problem.title, problem.remedy)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+class ApplianceClient:
+    """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._folder_fd = -1
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._folder_fd = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._not_running() from error
+        # Through the descriptor, because paths of sockets are limited to 108 bytes.
+        connector = aiohttp.UnixConnector(f"/proc/self/fd/{self._folder_fd}/{self._socket.name}", limit=0)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=REQUEST_S))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+            self._folder_fd = -1
+
+    # ---- sessions
+
+    async def sessions(self) -> list[SessionView]:
+        return (await self._get("/v1/sessions", SessionList)).sessions
+
+    async def session(self, session: str) -> SessionView:
+        return await self._get(f"/v1/sessions/{session}", SessionView)
+
+    async def create_session(self, session: str, name: str = "") -> SessionView:
+        return await self._call("POST", "/v1/sessions", SessionView, CreateSession(id=session, name=name))
+
+    async def start_session(self, session: str) -> SessionView:
+        return await self._call("POST", f"/v1/sessions/{session}/start", SessionView)
+
+    async def stop_session(self, session: str) -> SessionView:
+        return await self._call("POST", f"/v1/sessions/{session}/stop", SessionView)
+
+    async def restart_session(self, session: str) -> SessionView:
+        return await self._call("POST", f"/v1/sessions/{session}/restart", SessionView)
+
+    async def remove_session(self, session: str, *, purge: bool = False) -> None:
+        """Unlinks the device at WhatsApp and forgets the session; its media stays unless `purge`."""
+        async with self._request("DELETE", f"/v1/sessions/{session}", {"purge": str(purge).lower()}):
+            pass
+
+    # ---- linking
+
+    async def pair(
+        self, session: str, *, phone: str | None = None, relink: bool = False, method: PairMethod | None = None
+    ) -> PairingView:
+        """Ask for a code for `phone`, or for a QR code without one."""
+        chosen = method or (PairMethod.QR if phone is None else PairMethod.CODE)
+        body = PairRequest(session=session, method=chosen, phone=phone, relink=relink)
+        return await self._call("POST", "/v1/pairings", PairingView, body)
+
+    async def pairings(self, session: str | None = None, limit: int = 50) -> list[PairingView]:
+        query = _query(session=session, limit=limit)
+        return (await self._get("/v1/pairings", PairingList, query)).pairings
+
+    async def pairing(self, pairing: str, *, since: float = 0.0, wait_s: float = 0.0) -> PairingView:
+        """The attempt; with `wait_s` as soon as it is newer than `since` (its `updated_at`)."""
+        return await self._get(f"/v1/pairings/{pairing}", PairingView, {"since": repr(since), "wait_s": repr(wait_s)})
+
+    async def follow_pairing(self, view: PairingView) -> AsyncIterator[PairingView]:
+        """The attempt as it is now and after every change, until it has ended."""
+        while True:
+            yield view
+            if view.state.final:
+                return
+            seen = view
+            while view.updated_at <= seen.updated_at and not view.state.final:
+                view = await self.pairing(seen.id, since=seen.updated_at, wait_s=_WAIT_S)
+
+    async def cancel_pairing(self, pairing: str) -> PairingView:
+        return await self._call("POST", f"/v1/pairings/{pairing}/cancel", PairingView)
+
+    # ---- media
+
+    async def media(
+        self,
+        *,
+        session: str | None = None,
+        category: Category | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> MediaPage:
+        """One page, newest first."""
+        query = _query(session=session, category=category, limit=limit, cursor=cursor)
+        return await self._get("/v1/media", MediaPage, query)
+
+    async def all_media(
+        self, *, session: str | None = None, category: Category | None = None, page: int = 500
+    ) -> AsyncIterator[MediaView]:
+        """Every stored item, page by page."""
+        cursor = None
+        while True:
+            found = await self.media(session=session, category=category, limit=page, cursor=cursor)
+            for item in found.items:
+                yield item
+            if (cursor := found.next) is None:
+                return
+
+    async def media_item(self, media: str) -> MediaView:
+        return await self._get(f"/v1/media/{media}", MediaView)
+
+    async def media_content(self, media: str) -> AsyncIterator[bytes]:
+        """The stored bytes, in pieces. Raises ClientError if the stream breaks off."""
+        async with self._request("GET", f"/v1/media/{media}/content", {}, endless=True) as response:
+            try:
+                async for piece in response.content.iter_chunked(_CHUNK_BYTES):
+                    yield piece
+            except aiohttp.ClientError as error:
+                raise ClientError(f"The file broke off: {error}", "Try again.") from error
+
+    async def media_set_aside(self) -> list[PoisonView]:
+        return (await self._get("/v1/media/set-aside", PoisonList)).items
+
+    # ---- the appliance
+
+    async def events(
+        self, *, after: int | None = None, session: str | None = None, kind: str | None = None
+    ) -> AsyncIterator[EventView]:
+        """Events after a number (None: from now on), until the daemon ends the stream; resume with the last `seq`."""
+        query = _query(after=after, session=session, type=kind)
+        async with self._request("GET", "/v1/events", query, endless=True) as response:
+            with contextlib.suppress(aiohttp.ClientPayloadError, ConnectionError):  # the daemon has ended: so has this
+                async for line in response.content:
+                    if line.startswith(b"data: "):
+                        yield msgspec.json.decode(line[len(b"data: ") :], type=EventView)
+
+    async def status(self) -> StatusView:
+        return await self._get("/v1/status", StatusView)
+
+    async def readiness(self) -> Readiness:
+        return await self._get("/readyz", Readiness, accept=(200, 503))
+
+    async def version(self) -> VersionView:
+        return await self._get("/v1/version", VersionView)
+
+    async def config(self) -> list[SettingView]:
+        return (await self._get("/v1/config", SettingList)).settings
+
+    # ---- how
+
+    async def _get(
+        self, path: str, kind: type[T], query: Mapping[str, str] | None = None, accept: tuple[int, ...] = ()
+    ) -> T:
+        return await self._call("GET", path, kind, None, query or {}, accept)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        query: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> T:
+        async with self._request(method, path, query or {}, body=body, accept=accept) as response:
+            return msgspec.json.decode(await response.read(), type=kind)
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: msgspec.Struct | None = None,
+        accept: tuple[int, ...] = (),
+        endless: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._http is None:
+            raise ClientError("the client is not open; write: async with ApplianceClient(socket) as client")
+        timeout = aiohttp.ClientTimeout(total=None if endless else REQUEST_S)
+        data = None if body is None else msgspec.json.encode(body)
+        try:
+            response = await self._http.request(method, f"http://amda{path}", params=query, data=data, timeout=timeout)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self._not_running() from error
+        except TimeoutError as error:
+            raise ClientError("The daemon does not answer.", "See: amda status, and the daemon's log.") from error
+        async with response:
+            if response.status >= 400 and response.status not in accept:
+                raise await _api_error(response)
+            yield response
+
+    def _not_running(self) -> NotRunningError:
+        return NotRunningError(
+            f"The appliance is not running: nobody answers on {self._socket}.",
+            "Start it: amda run (or systemctl start amda), or name its settings file with --config.",
+        )
+
+
+def _query(**values: object) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+async def _api_error(response: aiohttp.ClientResponse) -> ApiError:
+    content = await response.read()
+    try:
+        problem = msgspec.json.decode(content, type=Problem)
+    except msgspec.DecodeError:
+        problem = Problem(type="about:blank", title=response.reason or "Error", status=response.status)
+    retry_after = response.headers.get("Retry-After", "")
+    return ApiError(problem, float(retry_after) if retry_after.isdigit() else None)

@@ -1,0 +1,160 @@
+"""Bodies of API requests and answers that only the API and its clients speak of; `model` holds the rest.
+
+Requests refuse fields that they do not know: a misspelt one would otherwise be a silent default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from appliance.model import Category, MediaView, PairingView, PairMethod, SessionState, SessionView
+
+_ID = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+"""As `model.SESSION_ID_PATTERN`, in the words of a JSON schema."""
+SessionId = Annotated[str, Meta(pattern=_ID, description="Lower case letters, digits and inner dashes; 32 at most.")]
+Limit = Annotated[int, Meta(ge=1, le=500)]
+
+
+class CreateSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: SessionId
+    name: Annotated[str, Meta(max_length=80)] = ""
+    """For people; empty: the id."""
+
+
+class RemoveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    purge: bool = False
+    """Delete the stored media as well."""
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True):
+    sessions: list[SessionView]
+
+
+class PairRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    session: SessionId
+    method: PairMethod = PairMethod.CODE
+    phone: Annotated[str, Meta(max_length=40)] | None = None
+    """With country code; only for a code."""
+    relink: bool = False
+    """Link it although it is linked; the old login is kept until the new one has succeeded."""
+
+
+class PairingQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    session: SessionId | None = None
+    limit: Limit = 50
+
+
+class WaitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answer as soon as the attempt is newer than `since` (its `updated_at`), at the latest after `wait_s`."""
+
+    since: float = 0.0
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+
+class PairingList(msgspec.Struct, frozen=True, kw_only=True):
+    pairings: list[PairingView]
+
+
+class MediaQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    session: SessionId | None = None
+    category: Category | None = None
+    limit: Limit = 100
+    cursor: Annotated[str, Meta(max_length=80)] | None = None
+    """`next` of the page before."""
+
+
+class MediaPage(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[MediaView]
+    """Newest first."""
+    next: str | None
+    """Give this as `cursor` for the next page; None: this is the last one."""
+
+
+class PoisonView(msgspec.Struct, frozen=True, kw_only=True):
+    """A captured item that could not be stored because it is wrong itself; it was set aside."""
+
+    session: str
+    item: str
+    reason: str
+    folder: str
+    at: float
+
+
+class PoisonList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[PoisonView]
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    session: SessionId | None = None
+    type: Annotated[str, Meta(max_length=40)] | None = None
+    """The beginning of the event's type: `media` matches `media.stored`."""
+    after: Annotated[int, Meta(ge=0)] | None = None
+    """Begin after this number; the header `Last-Event-ID` says the same and wins."""
+
+
+class DegradedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that does not work just now, what that means, and what to do."""
+
+    part: str
+    reason: str
+    remedy: str
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """`ready`: sessions can run. Parts that are away although sessions run are named in `degraded`."""
+
+    ready: bool
+    degraded: list[DegradedPart]
+
+
+class IntakeState(msgspec.Struct, frozen=True, kw_only=True):
+    """How media gets from the sessions into the store."""
+
+    waiting: int = 0
+    """Items seen in the spools and not yet stored."""
+    trouble: str = ""
+    """Why nothing can be stored just now; empty: it can."""
+    stored: int = 0
+    """Since the daemon started."""
+    poisoned: int = 0
+    """Since the daemon started."""
+
+
+class StatusView(msgspec.Struct, frozen=True, kw_only=True):
+    """The appliance at a glance."""
+
+    release: str
+    node_id: str
+    pid: int
+    started_at: float
+    network: str
+    """`whatsapp`, or `staging` for a network of our own."""
+    sessions: dict[SessionState, int]
+    media_count: int
+    media_bytes: int
+    intake: IntakeState
+    last_event: int
+    degraded: list[DegradedPart]
+
+
+class SettingView(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting with its effective value, the variable that overrides it, and what it is for."""
+
+    section: str
+    key: str
+    value: object
+    variable: str
+    description: str
+
+
+class SettingList(msgspec.Struct, frozen=True, kw_only=True):
+    settings: list[SettingView]
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    release: str
+    protocol: int
+    """Of what daemon and workers say to each other."""

@@ -1,0 +1,277 @@
+"""The API through its own client, on a real socket, database and Redis; only the sessions are a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from appliance.api.events import EventsResource
+from appliance.api.media import MediaResource
+from appliance.api.pairings import PairingsResource
+from appliance.api.server import ApiServer
+from appliance.api.sessions import SessionsResource
+from appliance.api.status import Health, StatusResource
+from appliance.client import ApiError, ApplianceClient, NotRunningError
+from appliance.config import load_settings
+from appliance.database import Database
+from appliance.events import EventBus
+from appliance.media.folder import FolderStore
+from appliance.media.index import MediaIndex
+from appliance.media.intake import MediaIntake
+from appliance.model import Category, MediaKind, PairingState, PairMethod, SessionState
+from appliance.pairing.record import PairingRecord
+from appliance.pairing.redis_client import RedisClient
+from appliance.pairing.service import PairingService
+from appliance.protocol import Paired, PairShown, Signal, SignalKind, SpoolItem
+from appliance.redis_server import RedisServer
+from tests.daemon_fakes import FakeSessions
+
+DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+class Rig:
+    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient) -> None:
+        self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
+        self.bus = bus
+        self.sessions = FakeSessions()
+        self.index = MediaIndex(database)
+        store = FolderStore(folder / "media")
+        self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
+        self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
+        health = Health(self.sessions.trouble, self.pairing, lambda: self.intake.state)
+        resources = [
+            SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
+            PairingsResource(self.pairing),
+            MediaResource(self.index, store),
+            EventsResource(bus),
+            StatusResource(
+                settings=self.settings,
+                node_id="node",
+                started_at=time.time(),
+                sessions=self.sessions,
+                media=self.index,
+                intake=lambda: self.intake.state,
+                bus=bus,
+                health=health,
+            ),
+        ]
+        self.socket = folder / "run" / "api.sock"
+        self.server = ApiServer(
+            [route for resource in resources for route in resource.routes()],
+            socket=self.socket,
+            request_bytes=4096,
+            request_s=30,
+        )
+
+    async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:
+        folder = self.settings.paths.sessions / session / "store" / "spool"
+        folder.mkdir(parents=True, exist_ok=True)
+        item = SpoolItem(
+            item=message_id,
+            session=session,
+            category="view-once",
+            kind=MediaKind.IMAGE,
+            mimetype="image/png",
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            message_id=message_id,
+            chat="221771234512@s.whatsapp.net",
+            sender="221771234512@s.whatsapp.net",
+            sent_at=1_790_000_000.0,
+            captured_at=1_790_000_000.0,
+        )
+        (folder / f"{message_id}.data").write_bytes(data)
+        (folder / f"{message_id}.json").write_bytes(msgspec.json.encode(item))
+        await self.intake.drain(session)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, database: Database, bus: EventBus, redis_server: RedisServer) -> AsyncIterator[Rig]:
+    redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
+    made = Rig(tmp_path, database, bus, redis)
+    await made.server.start()
+    yield made
+    await made.pairing.close()
+    await bus.close()
+    await made.server.stop()
+    await redis.close()
+
+
+@pytest.fixture
+async def client(rig: Rig) -> AsyncIterator[ApplianceClient]:
+    async with ApplianceClient(rig.socket) as opened:
+        yield opened
+
+
+async def test_sessions_from_creation_to_removal(rig: Rig, client: ApplianceClient) -> None:
+    created = await client.create_session("one", "First")
+    assert (created.id, created.name, created.state) == ("one", "First", SessionState.NEW)
+    assert [view.id for view in await client.sessions()] == ["one"]
+    assert (await client.start_session("one")).state is SessionState.CONNECTING
+    assert (await client.stop_session("one")).state is SessionState.STOPPED
+    await client.remove_session("one", purge=True)
+    assert rig.sessions.removed == [("one", True)]
+    with pytest.raises(ApiError) as caught:
+        await client.session("one")
+    assert (caught.value.problem.status, caught.value.remedy) == (404, "List them: amda session list")
+
+
+async def test_wrong_input_names_field_and_remedy(rig: Rig, client: ApplianceClient) -> None:
+    with pytest.raises(ApiError) as caught:
+        await client.create_session("Bad Id")
+    assert (caught.value.problem.status, caught.value.problem.field) == (400, "id")
+    for number in range(3):
+        await client.create_session(f"s{number}")
+    with pytest.raises(ApiError, match="3 sessions already"):
+        await client.create_session("s4")
+
+
+async def test_every_error_is_a_problem(rig: Rig) -> None:
+    cases = [
+        ("GET", "/v1/nothing", None, 404, ""),
+        ("PUT", "/v1/sessions", None, 405, ""),
+        ("POST", "/v1/sessions", b"{", 400, "body"),
+        ("POST", "/v1/sessions", b"{}", 400, "id"),
+        ("POST", "/v1/sessions", b'{"id":"x","idd":1}', 400, "idd"),
+        ("POST", "/v1/sessions", b" " * 5000, 413, ""),
+        ("GET", "/v1/media?limit=0", None, 400, "limit"),
+        ("GET", "/v1/media?cursor=%00", None, 400, "cursor"),
+        ("GET", "/v1/media?colour=red", None, 400, "colour"),
+        ("GET", "/v1/events?after=-1", None, 400, "after"),
+        ("GET", "/v1/media/../../etc/passwd", None, 404, ""),
+    ]
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http:
+        for method, path, body, status, field in cases:
+            async with http.request(method, f"http://amda{path}", data=body) as response:
+                assert response.status == status, path
+                assert response.content_type == "application/problem+json"
+                found = await response.json(content_type=None)
+                assert (found["status"], found.get("field", "")) == (status, field), path
+                assert found["title"]
+
+
+async def test_linking_by_code_is_followed_to_its_end(rig: Rig, client: ApplianceClient) -> None:
+    await client.create_session("one")
+    view = await client.pair("one", phone="+221 77 123 45 12")
+    worker = await rig.sessions.begun.get()
+    worker.report(PairShown(method=PairMethod.CODE, value="ABCD-EFGH", expires_at=time.time() + 100))
+    codes, last = [], view
+    async with asyncio.timeout(10):
+        async for found in client.follow_pairing(view):
+            last = found
+            if found.code:
+                codes.append(found.code)
+                worker.report(Paired(jid="221771234512:1@s.whatsapp.net", lid="1@lid"))
+                worker.report(Signal(kind=SignalKind.CONNECTED))
+    assert codes == ["ABCD-EFGH"]
+    assert last.state is PairingState.LINKED
+    assert [found.id for found in await client.pairings("one")] == [view.id]
+
+
+async def test_refusals_of_linking_reach_the_caller(
+    rig: Rig, client: ApplianceClient, redis_server: RedisServer
+) -> None:
+    await client.create_session("one")
+    with pytest.raises(ApiError, match="starts with 0"):
+        await client.pair("one", phone="0771234512")
+    await redis_server.stop()
+    with pytest.raises(ApiError, match="Redis is not running") as caught:
+        await client.pair("one", phone="+221771234512")
+    assert (caught.value.problem.status, caught.value.retry_after_s) == (503, 30.0)
+
+
+async def test_media_is_listed_and_streamed_whole_and_in_part(rig: Rig, client: ApplianceClient) -> None:
+    await client.create_session("one")
+    for number in range(5):
+        await rig.capture("one", f"M{number}", DATA + bytes([number]))
+    items = [item async for item in client.all_media(session="one", category=Category.VIEW_ONCE, page=2)]
+    assert sorted(item.message_id for item in items) == [f"M{number}" for number in range(5)]
+    assert items[0].sender == "+22177·····12@s.whatsapp.net"
+    content = b"".join([piece async for piece in client.media_content(items[0].id)])
+    assert hashlib.sha256(content).hexdigest() == items[0].sha256
+    url = f"http://amda/v1/media/{items[0].id}/content"
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http:
+        async with http.get(url, headers={"Range": "bytes=8-11"}) as response:
+            assert (response.status, await response.read()) == (206, b"\x00\x01\x02\x03")
+            assert response.headers["Content-Range"] == f"bytes 8-11/{len(content)}"
+        async with http.get(url, headers={"Range": "bytes=-1"}) as response:
+            assert await response.read() == content[-1:]
+        async with http.get(url, headers={"Range": "bytes=999999-"}) as response:
+            assert response.status == 416
+    assert (await client.session("one")).media_count == 5
+    with pytest.raises(ApiError, match="no media item"):
+        await client.media_item("nothing")
+
+
+async def test_events_resume_where_they_were(rig: Rig, client: ApplianceClient) -> None:
+    for number in range(3):
+        await rig.bus.publish("media.stored", "one", number=number)
+    await rig.bus.publish("session.state", "two", state="online")
+    seen = []
+    async with asyncio.timeout(5):
+        async for event in client.events(after=1, session="one"):
+            seen.append(event)
+            if len(seen) == 2:
+                break
+        async for event in client.events(after=0, kind="session"):
+            seen.append(event)
+            break
+    assert [event.seq for event in seen] == [2, 3, 4]
+    assert seen[0].data == {"number": 1}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http,
+        http.get("http://amda/v1/events?after=0", headers={"Last-Event-ID": "3"}) as response,
+    ):
+        while not (line := await response.content.readline()).startswith(b"id:"):
+            assert line
+        assert line == b"id: 4\n"
+
+
+async def test_status_names_what_is_degraded(rig: Rig, client: ApplianceClient, redis_server: RedisServer) -> None:
+    await client.create_session("one")
+    status = await client.status()
+    assert status.sessions == {SessionState.NEW: 1}
+    assert (status.network, status.degraded) == ("whatsapp", [])
+    await redis_server.stop()
+    ready = await client.readiness()
+    assert ready.ready
+    assert [part.part for part in ready.degraded] == ["redis"]
+    rig.sessions.fork_server_trouble = "nobody listens there any more"
+    ready = await client.readiness()
+    assert not ready.ready
+    assert {part.part for part in ready.degraded} == {"redis", "forkserver"}
+    assert all(part.remedy for part in ready.degraded)
+    assert (await client.version()).release
+    assert any(setting.key == "state_dir" for setting in await client.config())
+
+
+async def test_socket_is_for_user_and_group_only(rig: Rig) -> None:
+    assert rig.socket.stat().st_mode & 0o777 == 0o660
+
+
+async def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for socket in (tmp_path / "run" / "api.sock", tmp_path / "missing" / "api.sock"):
+        with pytest.raises(NotRunningError, match="not running") as caught:
+            async with ApplianceClient(socket) as client:
+                await client.status()
+        assert "amda run" in caught.value.remedy
+
+
+async def test_deep_folders_work(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["deep" * 10] * 4)
+    folder.mkdir(parents=True)
+    server = ApiServer([], socket=folder / "api.sock", request_bytes=1024, request_s=5)
+    await server.start()
+    async with ApplianceClient(folder / "api.sock") as client:
+        with pytest.raises(ApiError, match="nothing at"):
+            await client.status()
+    await server.stop()
+    assert not (folder / "api.sock").exists()
