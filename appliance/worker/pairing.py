@@ -68,12 +68,23 @@ class Pairing:
         """Paired; what comes now is the business of a running worker."""
 
     async def begin(self, request: PairByCode | PairByQr) -> str | None:
-        """Start the attempt; an error text if it cannot be started or has failed at once."""
+        """Start the attempt; an error text if there is one already. Returns when a code is shown or the attempt has
+        failed, which the event says."""
         if self._method is not None:
             return "this worker is linking already; every attempt has a worker of its own"
         by_code = isinstance(request, PairByCode)
         self._method = PairMethod.CODE if by_code else PairMethod.QR
         self._connect()
+        asking = asyncio.create_task(self._ask(request), name="pairing")
+        failed = asyncio.create_task(self.failed.wait())
+        try:
+            await asyncio.wait((asking, failed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()
+            failed.cancel()
+        return None
+
+    async def _ask(self, request: PairByCode | PairByQr) -> None:
         try:
             if isinstance(request, PairByCode):
                 self._show(PairMethod.CODE, await self._engine.pair_by_code(request.phone))
@@ -86,7 +97,6 @@ class Pairing:
         except EngineError as error:
             found = _STATUS.search(error.text)
             self._fail(Reason.REFUSED if found else Reason.ERROR, int(found[1]) if found else None, error.text)
-        return None
 
     def on_event(self, event: EngineEvent) -> None:
         """An event of the engine during the attempt."""
