@@ -1,0 +1,57 @@
+"""`amda bench …`: rehearsals with figures, on a staging network of their own. WhatsApp itself is never contacted.
+
+Progress goes to standard error, the result to standard output; the exit status is 1 if a figure was not reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, Protocol
+
+import msgspec
+import typer
+
+app = typer.Typer(help="Rehearsals with figures, on a staging network of their own.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep logs and stores after a success as well.")]
+
+
+class Result(Protocol):
+    @property
+    def passed(self) -> bool: ...
+
+
+def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
+    """Run a rehearsal, print its result, and exit with 1 if it did not pass."""
+    from appliance.bench.rig import BenchError
+    from appliance.client import ClientError
+    from appliance.embedded import EmbeddedError
+    from appliance.staging.errors import StagingError
+
+    try:
+        result = asyncio.run(rehearsal)
+    except (BenchError, ClientError, EmbeddedError, StagingError, TimeoutError) as error:
+        print(f"the rehearsal could not be carried out: {error or 'it took too long'}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    values = msgspec.to_builtins(result)
+    if as_json:
+        print(json.dumps(values))
+    else:
+        width = max(map(len, values))
+        for name, value in values.items():
+            print(f"{name:<{width}}  {value}")
+        print("passed" if result.passed else "NOT passed")
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@app.command("first-light")
+def first_light(as_json: Json = False, keep: Keep = False) -> None:
+    """Link two sessions, receive one of every kind, restart the daemon, and read everything back from the store."""
+    from appliance.bench import first_light as bench
+
+    carry_out(bench.run(keep=keep), as_json)
