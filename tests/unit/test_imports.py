@@ -6,6 +6,7 @@ Each check runs in a fresh interpreter and looks at `sys.modules`, because this 
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,16 +55,44 @@ def test_sees_what_an_import_brings() -> None:
     """The probe itself must be able to fail: a module that imports aiohttp shows it."""
     assert "aiohttp" in loaded_after("import aiohttp")
     assert "aiohttp" not in loaded_after("import appliance.model")
+    assert first_to_bring(("aiohttp",), ["appliance.model", "appliance.client"]) == {"aiohttp": "appliance.client"}
 
 
-@pytest.mark.parametrize("module", modules_of("appliance.worker"))
-def test_worker_loads_nothing_heavy(module: str) -> None:
-    assert not loaded_after(f"import {module}") & set(NEVER_IN_A_WORKER)
+def first_to_bring(names: tuple[str, ...], modules: list[str]) -> dict[str, str]:
+    """Which of `names` get loaded when `modules` are imported one after the other, and which module brought each."""
+    program = (
+        "import importlib, json, sys\n"
+        "names, modules = json.loads(sys.argv[1])\n"
+        "brought = {}\n"
+        "for module in modules:\n"
+        "    importlib.import_module(module)\n"
+        "    for name in names:\n"
+        "        if name in sys.modules: brought.setdefault(name, module)\n"
+        "print(json.dumps(brought))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps([names, modules])],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    brought: dict[str, str] = json.loads(done.stdout)
+    return brought
 
 
-@pytest.mark.parametrize("module", modules_of("appliance.forkserver"))
-def test_fork_server_loads_neither_heavy_modules_nor_the_engine(module: str) -> None:
-    assert not loaded_after(f"import {module}") & set(NEVER_BEFORE_A_FORK)
+def test_worker_loads_nothing_heavy() -> None:
+    modules = modules_of("appliance.worker")
+    assert "appliance.worker.engine.adapter" in modules
+    assert first_to_bring(NEVER_IN_A_WORKER, modules) == {}
+
+
+def test_fork_server_loads_neither_heavy_modules_nor_the_engine() -> None:
+    modules = modules_of("appliance.forkserver")
+    assert "appliance.forkserver.server" in modules
+    assert first_to_bring(NEVER_BEFORE_A_FORK, modules) == {}
 
 
 def test_forks_start_from_everything_but_the_engine_library() -> None:
@@ -96,12 +125,11 @@ def test_help_loads_nothing_that_only_some_commands_need() -> None:
     assert not loaded_after(statement) & set(NEVER_FOR_HELP)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-class TestShape:
-    def test_says_why_it_exists(self, path: Path) -> None:
-        tree = ast.parse(path.read_text())
-        assert not tree.body or ast.get_docstring(tree), "a module with code has a docstring"
+def test_every_module_with_code_says_why_it_exists() -> None:
+    trees = {path.relative_to(ROOT): ast.parse(path.read_text()) for path in MODULES}
+    assert [str(path) for path, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
-    def test_is_small(self, path: Path) -> None:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
-        assert len(lines) <= MAX_LINES
+
+def test_modules_are_small() -> None:
+    lines = {path: sum(1 for line in path.read_text().splitlines() if line.strip()) for path in MODULES}
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > MAX_LINES} == {}
