@@ -167,10 +167,8 @@ class Delivery:
             found = list(self._found(line, stanza_id))
             for number, _ in found:
                 self._done(line, number)
-            if any(pending.journalled for _, pending in found) or not found:
-                self.journal.add(
-                    JournalKind.RECEIPTED, line.account.phone, line.number, stanza_id, type=kind, known=bool(found)
-                )
+            if any(pending.journalled for _, pending in found):
+                self.journal.add(JournalKind.RECEIPTED, line.account.phone, line.number, stanza_id, type=kind)
 
     def on_ack(self, line: Line, node: Node) -> None:
         """A device acknowledges a stanza without having read a message in it."""

@@ -6,6 +6,7 @@ at once that the engine has begun to ask for something new.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,8 @@ Handler = Callable[[Session, Node], list[Node] | None]
 """The content of the answer; None: no answer, or it was sent already."""
 MEDIA_TTL_S: Final = 300
 """How long the engine may use the media hosts that it was told; the service says 300 as well."""
+LOGOUT_CLOSE_S: Final = 2.0
+"""How long a device that has unlinked itself may stay."""
 _SIGNAL_KEY_TYPE: Final = b"\x05"
 GROUP_SUBJECT: Final = "Famille"
 
@@ -183,8 +186,8 @@ class Requests:
         number = jid.device if jid is not None else session.number
         if number in session.account.devices:
             self.phone.remove_device(session.account, number, by="device" if number == session.number else "phone")
-        if number == session.number:
-            session.connection.close("logged out")
+        if number == session.number:  # the device closes by itself once it has read the answer
+            asyncio.get_running_loop().call_later(LOGOUT_CLOSE_S, session.connection.close, "logged out")
         return None
 
     # ---- what the account's devices share

@@ -173,7 +173,7 @@ class Driver:
                 jid = build_jid(user, server)
                 from neonize.utils.enum import ReceiptType
 
-                await client.mark_read(command["id"], chat=jid, sender=jid, receipt=ReceiptType.READ)
+                await client.mark_read(command["message_id"], chat=jid, sender=jid, receipt=ReceiptType.READ)
             case "call":
                 return str(await getattr(client, command["method"])())
         return None
