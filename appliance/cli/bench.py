@@ -55,3 +55,16 @@ def first_light(as_json: Json = False, keep: Keep = False) -> None:
     from appliance.bench import first_light as bench
 
     carry_out(bench.run(keep=keep), as_json)
+
+
+@app.command()
+def crash(
+    kills: Annotated[int, typer.Option(min=1, max=1000, help="How often something is killed.")] = 50,
+    seed: Annotated[int, typer.Option(help="Makes moments and targets repeatable.")] = 1,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Kill -9 the worker, the daemon, or both, while messages arrive; prove that nothing is lost and nothing twice."""
+    from appliance.bench import crash as bench
+
+    carry_out(bench.run(kills=kills, seed=seed, keep=keep), as_json)
