@@ -30,6 +30,8 @@ MAX_WRITE: Final = 256 * 1024
 """Frames that wait are put into one WebSocket message up to this size: a queue of thousands goes out in few writes."""
 HANDSHAKE_TIMEOUT_S: Final = 30.0
 """Longer than the engine's own 20 s, so that the engine's judgement is what a test sees."""
+LAST_WORD_S: Final = 0.5
+"""Between a stream error and the end of its connection; the engine mostly closes first."""
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a closing connection may take to hand over its last frame."""
 
@@ -77,6 +79,12 @@ class ChatConnection:
         self.ended_by = self.ended_by or why
         self._closing = True
         self._wake.set()
+
+    def close_soon(self, why: str) -> None:
+        """As `close`, but leave the client the time to read and judge what was sent last: it drops what it has not
+        judged yet when the connection closes."""
+        self.ended_by = self.ended_by or why
+        asyncio.get_running_loop().call_later(LAST_WORD_S, self.close, why)
 
     async def _write(self) -> None:
         while True:

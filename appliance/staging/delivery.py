@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -21,6 +22,8 @@ from appliance.staging.store import Store
 
 MAX_RETRIES: Final = 5
 """The engine gives up at the fifth; then its acknowledgement is final."""
+RETRY_GRACE_S: Final = 2.0
+"""Between an acknowledgement without a receipt and the request for a retry that may follow it."""
 _NOT_A_DELIVERY: Final = frozenset({"read", "read-self", "played", "played-self", "server-error", "inactive-read"})
 """Types of a `<receipt>` that say more than "has arrived"."""
 
@@ -173,18 +176,29 @@ class Delivery:
     def on_ack(self, line: Line, node: Node) -> None:
         """A device acknowledges a stanza without having read a message in it."""
         for number, pending in self._found(line, node.attr("id") or ""):
-            if node.attr("class") == "message" and 0 < pending.retries < MAX_RETRIES:
-                continue  # it comes with every request for a retry, and says nothing about the answer to it
-            self._done(line, number)
-            if pending.journalled:
-                self.journal.add(
-                    JournalKind.ACKED,
-                    line.account.phone,
-                    line.number,
-                    pending.stanza_id,
-                    placeholder=pending.placeholder,
-                    error=node.attr("error") or "",
+            error = node.attr("error") or ""
+            if pending.placeholder or not pending.message:
+                self._acknowledged(line, number, pending.retries, error)
+            else:
+                # The request for a retry comes just before it or just after: only silence after it is final.
+                asyncio.get_running_loop().call_later(
+                    RETRY_GRACE_S, self._acknowledged, line, number, pending.retries, error
                 )
+
+    def _acknowledged(self, line: Line, number: int, retries: int, error: str) -> None:
+        pending = self._queues.get((line.account.phone, line.number), {}).get(number)
+        if pending is None or pending.retries != retries or 0 < pending.retries < MAX_RETRIES:
+            return
+        self._done(line, number)
+        if pending.journalled:
+            self.journal.add(
+                JournalKind.ACKED,
+                pending.account,
+                pending.device,
+                pending.stanza_id,
+                placeholder=pending.placeholder,
+                error=error,
+            )
 
     def _retry(self, line: Line, node: Node) -> None:
         """Encrypt again, in a session made anew, what a device could not read."""

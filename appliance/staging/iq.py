@@ -6,7 +6,6 @@ at once that the engine has begun to ask for something new.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,8 +27,6 @@ Handler = Callable[[Session, Node], list[Node] | None]
 """The content of the answer; None: no answer, or it was sent already."""
 MEDIA_TTL_S: Final = 300
 """How long the engine may use the media hosts that it was told; the service says 300 as well."""
-LOGOUT_CLOSE_S: Final = 2.0
-"""How long a device that has unlinked itself may stay."""
 _SIGNAL_KEY_TYPE: Final = b"\x05"
 GROUP_SUBJECT: Final = "Famille"
 
@@ -187,7 +184,7 @@ class Requests:
         if number in session.account.devices:
             self.phone.remove_device(session.account, number, by="device" if number == session.number else "phone")
         if number == session.number:  # the device closes by itself once it has read the answer
-            asyncio.get_running_loop().call_later(LOGOUT_CLOSE_S, session.connection.close, "logged out")
+            session.connection.close_soon("logged out")
         return None
 
     # ---- what the account's devices share

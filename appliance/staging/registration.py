@@ -43,8 +43,6 @@ FIRST_REFERENCE_S: Final = 60.0
 REFERENCE_S: Final = 20.0
 RESTART_REQUIRED: Final = 515
 """Stream error after linking: come again with the new credentials."""
-RESTART_DELAY_S: Final = 0.5
-"""How long the server leaves the connection open after 515; the engine closes it first."""
 OUTCOME_TIMEOUT_S: Final = 30.0
 """How long a phone waits for the device after a code was typed."""
 _DISPLAY: Final = re.compile(
@@ -342,4 +340,4 @@ class Registration:
         self._conclude("accepted")
         _log.info("linked", device=device.number, method=method.value)
         self._connection.send(stanzas.stream_error(RESTART_REQUIRED))
-        asyncio.get_running_loop().call_later(RESTART_DELAY_S, self._connection.close, "restart after linking")
+        self._connection.close_soon("restart after linking")

@@ -106,7 +106,7 @@ class Gate:
             port=connection.tunnel.peer[1],
         )
         connection.send(stanzas.failure(reason, expire_s))
-        connection.close(f"failure {reason}")
+        connection.close_soon(f"failure {reason}")
         return Refused()
 
     def _replace(self, session: Session) -> None:
@@ -122,8 +122,7 @@ class Gate:
                 connection=session.connection.number,
                 older=older.connection.number,
             )
-        older.connection.send(stanzas.stream_error(conflict="replaced"))
-        older.connection.close("replaced")
+        older.stream_error(0, "replaced", "replaced")
         if older.connection.tunnel.stalled:
             older.connection.tunnel.reset("replaced")
 
@@ -193,6 +192,8 @@ class Session:
         self._gate.delivery.flush(self)
 
     def on_stanza(self, node: Node) -> None:
+        if self.number not in self.account.devices:
+            return  # unlinked a moment ago
         match node.tag:
             case "iq" if node.attr("type") in ("get", "set"):
                 self._gate.requests.handle(self, node)
@@ -214,7 +215,7 @@ class Session:
     def stream_error(self, code: int, conflict: str, why: str) -> None:
         """Tell the device that its stream is over, and close."""
         self.send(stanzas.stream_error(code, conflict))
-        self.connection.close(why)
+        self.connection.close_soon(why)
 
     def on_closed(self) -> None:
         self._gate.delivery.detach(self)
