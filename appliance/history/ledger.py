@@ -7,7 +7,7 @@ both ends, so that a clock that is set in between does not falsify them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import aiosqlite
@@ -16,7 +16,7 @@ import msgspec
 from appliance.database import Database
 from appliance.masking import mask_numbers
 from appliance.model_history import Disconnection, HistoryPage
-from appliance.sessions.inputs import CloseRows, OpenRow, RefineRow
+from appliance.sessions.inputs import CloseRows, Effect, OpenRow, RefineRow
 from appliance.sessions.reasons import REASONS, DisconnectReason
 
 PAGE_MAX: Final = 1000
@@ -27,13 +27,6 @@ _COLUMNS: Final = (
     "id, session, at, reason, signal, code, raw, uptime_s, connected_at, decision, charged, back_at, recovery_s, "
     "engine, whatsapp"
 )
-
-
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the session ran on when it was disconnected."""
-
-    engine: str = ""
-    whatsapp: str = ""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,26 +65,26 @@ class Ledger:
         self._steady = steady
         self._opened: dict[int, float] = {}
 
-    async def write(self, session: str, generation: int, effects: Iterable[object], versions: Versions) -> None:
+    async def write(self, session: str, generation: int, effects: Sequence[Effect], engine: str) -> None:
         """As `apply`, in a transaction of its own; durable on return."""
         async with self._database.transaction() as connection:
-            await self.apply(connection, session, generation, effects, versions)
+            await self.apply(connection, session, generation, effects, engine)
 
     async def apply(
         self,
         connection: aiosqlite.Connection,
         session: str,
         generation: int,
-        effects: Iterable[object],
-        versions: Versions,
+        effects: Sequence[Effect],
+        engine: str,
     ) -> None:
         """Write down what the state machine's effects say, in order, within the caller's transaction; effects that are
         not about the ledger are passed over. Times may lie in the past: what a worker recorded while the daemon was
-        away."""
+        away. `engine`: its version, and WhatsApp's after a slash where that is known."""
         for effect in effects:
             match effect:
                 case OpenRow():
-                    await self._open(connection, session, generation, effect, versions)
+                    await self._open(connection, session, generation, effect, engine)
                 case RefineRow():
                     await connection.execute(
                         "UPDATE disconnections SET reason = ?, signal = ?, code = ?, raw = ? "
@@ -102,8 +95,9 @@ class Ledger:
                     await self._close(connection, session, effect)
 
     async def _open(
-        self, connection: aiosqlite.Connection, session: str, generation: int, row: OpenRow, versions: Versions
+        self, connection: aiosqlite.Connection, session: str, generation: int, row: OpenRow, engine: str
     ) -> None:
+        engine_version, _, whatsapp_version = engine.partition("/")
         values = (
             session,
             generation,
@@ -116,8 +110,8 @@ class Ledger:
             max(0.0, row.uptime_s),
             row.action,
             row.charged,
-            versions.engine,
-            versions.whatsapp,
+            engine_version,
+            whatsapp_version,
         )
         async with connection.execute(
             "INSERT INTO disconnections (session, generation, at, reason, signal, code, raw, connected_at, uptime_s, "
