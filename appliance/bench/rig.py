@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -33,6 +33,8 @@ STAGING_READY_S: Final = 60.0
 STAGING_GRACE_S: Final = 15.0
 RETRY_PAUSE_S: Final = 0.1
 """Between two questions to a daemon that is being restarted."""
+POLL_S: Final = 0.2
+"""Between two questions to something that sends no events."""
 PHONE_PREFIX: Final = "+22177"
 """Senegal, mobile: valid numbers by the phonenumbers library, seven free digits."""
 
@@ -99,6 +101,7 @@ class Rig:
         self.settings: Settings = load_settings(environ=self._environment(variables or {}))
         self.network = StagingProcess(self.folder / "staging")
         self.appliance = EmbeddedAppliance(self.settings)
+        self.cold_started = 0.0
         self._keep = keep
         self._stack = contextlib.AsyncExitStack()
         self._staging: StagingClient | None = None
@@ -138,6 +141,12 @@ class Rig:
             say(f"logs and stores are kept in {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def restart_cold(self) -> None:
+        """End every process of the appliance, and start them all again; `cold_started` is the moment of the start."""
+        await self.appliance.stop()
+        self.cold_started = time.monotonic()
+        await self.appliance.start()
 
     def keep(self) -> None:
         """Do not delete the folder: something in it is worth a look."""
@@ -246,3 +255,11 @@ async def api_back(client: ApplianceClient, timeout_s: float = 60.0) -> float:
                 await asyncio.sleep(RETRY_PAUSE_S)
             else:
                 return time.monotonic() - started
+
+
+async def until(check: Callable[[], Awaitable[bool]], pause_s: float = POLL_S) -> None:
+    """Ask again and again until the answer is yes; unbounded, see asyncio.timeout."""
+    while True:
+        if await check():
+            return
+        await asyncio.sleep(pause_s)

@@ -68,3 +68,15 @@ def crash(
     from appliance.bench import crash as bench
 
     carry_out(bench.run(kills=kills, seed=seed, keep=keep), as_json)
+
+
+@app.command()
+def fleet(
+    sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Memory, CPU, cold start and healing of a whole fleet with the shipped settings."""
+    from appliance.bench import fleet as bench
+
+    carry_out(bench.run(sessions=sessions, keep=keep), as_json)
