@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+import aiosqlite
+
 from appliance.model import SessionView
 from appliance.protocol import CommandBody, Event, Reply
 
@@ -12,6 +14,11 @@ EventCallback = Callable[[str, str, Event], Awaitable[None]]
 """Session, name of the store (its folder), event. It must be safe to call again with the same event."""
 RemovalCallback = Callable[[str, bool], Awaitable[None]]
 """Session and whether its media shall go too. Called when its worker has ended and its folder still exists."""
+
+
+PromotionGuard = Callable[[aiosqlite.Connection], Awaitable[None]]
+"""Called inside the transaction that makes a store the session's, before its row changes. It raises `ProblemError` if
+whoever asks has lost the right to (its lock was taken over); then nothing is changed."""
 
 
 class LinkAttempt(Protocol):
@@ -26,13 +33,15 @@ class LinkAttempt(Protocol):
         """Events of the attempt's worker in order; ends when the worker is gone."""
         ...
 
-    async def promote(self) -> None:
+    async def promote(self, guard: PromotionGuard | None = None) -> None:
         """Make this attempt's store the session's (one row: generation + 1, store_url) and its worker the session's.
-        The previous login's worker is ended first and its store deleted after."""
+        The previous login's worker is ended first and its store deleted after. If `guard` raises, so does this, and
+        the attempt is still to be discarded."""
         ...
 
     async def discard(self) -> None:
-        """End the worker and delete the attempt's store; the session stays as it was."""
+        """End the worker and delete the attempt's store; the session stays as it was. A device that the phone has
+        accepted already is unlinked at WhatsApp first."""
         ...
 
 

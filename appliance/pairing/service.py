@@ -19,7 +19,7 @@ import structlog
 
 from appliance.config import Pairing
 from appliance.events import EventBus
-from appliance.interfaces import LinkAttempt, SessionControl
+from appliance.interfaces import SessionControl
 from appliance.model import PairingState, PairingView, PairMethod, SessionState, SessionView, mask_phone
 from appliance.pairing import texts
 from appliance.pairing.attempt import Attempt, AttemptFailedError
@@ -28,12 +28,10 @@ from appliance.pairing.phone import parse_phone
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import REDIS_ERRORS, RedisClient, explain
 from appliance.problems import ProblemError, conflict, invalid, not_found, unavailable
-from appliance.protocol import Logout, Paired
+from appliance.protocol import Paired
 
 _RETRY_AFTER_S: Final = 30.0
 """When to ask again while Redis is away: its restart takes a second or two, an operator some more."""
-_LOGOUT_S: Final = 10.0
-"""One question to WhatsApp and its answer."""
 _UNLINKED: Final = frozenset({SessionState.NEW, SessionState.NEEDS_PAIRING})
 _AFTER_FAILURE: Final = frozenset({SessionState.BANNED, SessionState.FAILED, SessionState.REPLACED})
 """Linked by their last word, but of no use: linking them again needs no special permission."""
@@ -168,14 +166,14 @@ class PairingService:
             worker = await self._sessions.begin_pairing(attempt.session, attempt.id)
             promoted = False
             try:
-                await attempt.link(worker, self._settings, lambda paired: self._accept(attempt, worker, paired, lock))
+                await attempt.link(worker, self._settings, lambda paired: self._accept(attempt, paired, lock))
                 await _finish(worker.promote())
                 promoted = True
             finally:
                 if not promoted:
                     await _finish(worker.discard())
 
-    async def _accept(self, attempt: Attempt, worker: LinkAttempt, paired: Paired, lock: PairingLock) -> None:
+    async def _accept(self, attempt: Attempt, paired: Paired, lock: PairingLock) -> None:
         """By QR the number is known only now: it must not belong to another session, linked or being linked."""
         attempt.phone = "+" + paired.jid.partition("@")[0].partition(":")[0]
         taken = await self._record.session_of_number(attempt.phone, attempt.session) is not None
@@ -184,7 +182,6 @@ class PairingService:
         except REDIS_ERRORS as error:
             _log.warning("number not locked", session=attempt.session, reason=explain(error))
         if taken:
-            await worker.command(Logout(), _LOGOUT_S)
             raise AttemptFailedError(texts.ALREADY_LINKED)
 
     async def _end(self, attempt: Attempt, lock: PairingLock, ending: texts.Ending | None) -> None:

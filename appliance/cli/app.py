@@ -1,0 +1,60 @@
+"""`amda`: assembles the commands. They import what they need when they run, so that `amda --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from appliance.cli import bench, config, demo, events, media, pair, pairing, run_commands, session, status
+from appliance.cli.common import CommandError, Exit, fail
+
+_EPILOG = (
+    "Exit status: 0 done, 1 failed, 2 wrong use or input, 3 not found, 4 refused, 5 the appliance is not running,"
+    " 6 a part is away or no answer in time."
+)
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        help="Sixty WhatsApp accounts on one small server.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=False)
+    def root(
+        show_version: Annotated[
+            bool, typer.Option("--version", is_eager=True, help="Print the release and end.")
+        ] = False,
+    ) -> None:
+        """Sixty WhatsApp accounts on one small server."""
+        if show_version:
+            status.print_version(as_json=False)
+            raise typer.Exit
+
+    for module in (run_commands, demo, status, events, config, pair):
+        module.register(app)
+    app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
+    app.add_typer(pairing.app, name="pairing", help="Attempts to link a session.")
+    app.add_typer(bench.app, name="bench")
+    app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
+    return app
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit status. Whatever goes wrong is one line and a remedy on standard error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        build()(arguments, prog_name="amda")
+    except CommandError as error:
+        fail(error, json="--json" in arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.OK
+    return Exit.OK

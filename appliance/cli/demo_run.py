@@ -1,0 +1,234 @@
+"""What `amda demo` does: a staging network, the appliance, five linked accounts, contacts that write, until the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from appliance.children import end, package_environment, start_tethered
+from appliance.cli.events import print_event
+from appliance.client import ApplianceClient, NotRunningError
+from appliance.config import Settings, load_settings
+from appliance.embedded import EmbeddedAppliance, EmbeddedError
+from appliance.model import PairingState, SessionState
+from appliance.sockets import PeerError, wait_connectable
+from appliance.staging.client import StagingClient
+from appliance.staging.control_types import AddAccount, Mix, Traffic, TypingPlan
+
+_NETWORK_READY_S: Final = 60.0
+"""The first start copies and patches the engine library (some 60 MB), on a slow disk this takes seconds."""
+_NETWORK_STOP_S: Final = 10.0
+_RECONNECT_S: Final = 0.5
+"""Pause before the events are followed again when the daemon was restarted meanwhile."""
+_STOP_KEYS: Final = b"qQ"
+
+
+class Person(msgspec.Struct, frozen=True):
+    session: str
+    name: str
+    phone: str
+    by_qr: bool = False
+
+
+PEOPLE: Final = (
+    Person("awa", "Awa", "+221770000001"),
+    Person("bruno", "Bruno", "+33612345601"),
+    Person("chidi", "Chidi", "+2348031234501"),
+    Person("dana", "Dana", "+4915112345601", by_qr=True),
+    Person("edu", "Edu", "+5511961234501"),
+)
+"""Numbers that are valid in their countries, because the appliance checks them; no call or message ever reaches one."""
+_TRAFFIC: Final = Traffic(
+    per_second=0.7,
+    mix=Mix(text=4, image=1, status=3, view_once=2, voice=1, video=0.5, group=1, revoked=2),
+)
+_UNLINKED: Final = (SessionState.NEW, SessionState.NEEDS_PAIRING)
+_TRY: Final = """
+Try in another terminal ({variable}):
+  {amda} status                        the appliance at a glance
+  {amda} session list                  every session, what its state means, what to do
+  {amda} media list                    what was captured
+  {amda} media get MEDIA               a file of it
+  {amda} session stop awa              and start it again: nothing is lost meanwhile
+  {amda} session add me && {amda} pair me --phone +221770000009
+                                       a code that nobody types: see how it is explained
+Everything lies in {folder}
+{ending}
+"""
+
+
+class DemoRunningError(Exception):
+    """A demo works in this folder already."""
+
+
+async def run_demo(folder: Path) -> None:
+    """Run until q, SIGINT, SIGTERM or SIGHUP; leaves no process. Raises DemoRunningError, and what its parts raise."""
+    with _locked(folder), _stop_request() as stop:
+        work = asyncio.create_task(_work(folder))
+        asked = asyncio.create_task(stop.wait())
+        await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            print("\nStopping …", flush=True)
+        work.cancel()
+        asked.cancel()
+        await asyncio.wait([work, asked])
+        if not work.cancelled() and (error := work.exception()) is not None:
+            raise error
+        print("Stopped. Nothing is running any more.")
+
+
+async def _work(folder: Path) -> None:
+    settings = _settings(folder)
+    print("Starting the staging network …", flush=True)
+    async with _staging_network(folder) as staging:
+        print("Starting the appliance …", flush=True)
+        async with EmbeddedAppliance(settings) as appliance, ApplianceClient(appliance.api_socket) as client:
+            last_event = (await client.status()).last_event
+            for person in PEOPLE:
+                await staging.add_account(AddAccount(phone=person.phone, name=person.name, plan=TypingPlan.TYPE))
+            await asyncio.gather(*(_link(client, staging, person) for person in PEOPLE))
+            await staging.start_traffic(_TRAFFIC)
+            _print_hints(folder)
+            await _follow(client, last_event)
+
+
+def _settings(folder: Path) -> Settings:
+    """The demo's own settings file, complete: variables of the surroundings do not reach into it."""
+    file = folder / "amda.toml"
+    text = msgspec.json.encode(str(folder)).decode(), msgspec.json.encode(str(folder / "staging")).decode()
+    file.write_text(f"# Written by amda demo.\n[paths]\nstate_dir = {text[0]}\n\n[network]\nstaging = {text[1]}\n")
+    file.chmod(0o600)
+    return load_settings(file, {})
+
+
+@contextlib.asynccontextmanager
+async def _staging_network(folder: Path) -> AsyncIterator[StagingClient]:
+    place = folder / "staging"
+    place.mkdir(mode=0o700, exist_ok=True)
+    (folder / "logs").mkdir(mode=0o700, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "appliance.staging", "--folder", str(place)]
+    log_file = folder / "logs" / "staging.log"
+    with log_file.open("ab") as log:
+        process = await start_tethered(command, environment=package_environment(os.environ), output=log)
+    try:
+        try:
+            ready = asyncio.create_task(wait_connectable(place / "control.sock", _NETWORK_READY_S))
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise EmbeddedError(f"the staging network ended at its start: {_last_line(log_file)}")
+            await ready
+        except PeerError as error:
+            raise EmbeddedError(f"the staging network does not get ready: {error}") from error
+        finally:
+            ready.cancel()
+            ended.cancel()
+        async with StagingClient(place) as client:
+            yield client
+    finally:
+        await end(process, _NETWORK_STOP_S)
+
+
+async def _link(client: ApplianceClient, staging: StagingClient, person: Person) -> None:
+    """Link a session as its person would: see the code, type it; or scan the QR code."""
+    known = {view.id: view for view in await client.sessions()}
+    if person.session not in known:
+        await client.create_session(person.session, person.name)
+    elif known[person.session].state not in _UNLINKED:
+        return
+    view = await client.pair(person.session, phone=None if person.by_qr else person.phone)
+    done = False
+    async for found in client.follow_pairing(view):
+        view = found
+        if found.code and not done:
+            print(f"  {person.name}'s code is {found.code}; it is typed on the simulated phone", flush=True)
+            await staging.type_code(person.phone, found.code)
+            done = True
+        elif found.qr and not done:
+            print(f"  {person.name}'s QR code is scanned by the simulated phone", flush=True)
+            await staging.scan_qr(person.phone, found.qr)
+            done = True
+    if view.state is PairingState.LINKED:
+        print(f"  {person.name} is linked: session {person.session}", flush=True)
+    else:
+        print(f"  {person.name} could not be linked: {view.reason} {view.remedy or ''}", file=sys.stderr, flush=True)
+
+
+async def _follow(client: ApplianceClient, after: int) -> None:
+    """Print events for ever, over restarts of the daemon."""
+    while True:
+        with contextlib.suppress(NotRunningError):
+            async for event in client.events(after=after):
+                after = event.seq
+                print_event(event, as_json=False)
+        await asyncio.sleep(_RECONNECT_S)
+
+
+def _print_hints(folder: Path) -> None:
+    ending = "Press q to end it." if sys.stdin.isatty() else "Ctrl-C or SIGTERM ends it."
+    amda = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "amda" else "amda"
+    variable = f"export AMDA_CONFIG={folder / 'amda.toml'}"
+    print(_TRY.format(amda=amda, variable=variable, folder=folder, ending=ending), flush=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One demo per folder; the lock goes with the process, whatever ends it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "demo.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoRunningError(f"a demo runs in {folder} already; stop it, or name another --folder") from None
+        yield
+
+
+@contextlib.contextmanager
+def _stop_request() -> Iterator[asyncio.Event]:
+    """An event that is set by q on the terminal, or by a signal. The terminal is put back as it was."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as stack:
+        if sys.stdin.isatty():
+            stack.enter_context(_single_keys(sys.stdin, stop))
+        yield stop
+
+
+@contextlib.contextmanager
+def _single_keys(terminal: IO[str], stop: asyncio.Event) -> Iterator[None]:
+    descriptor = terminal.fileno()
+    before = termios.tcgetattr(descriptor)
+    loop = asyncio.get_running_loop()
+
+    def on_key() -> None:
+        pressed = os.read(descriptor, 64)
+        if not pressed:  # the terminal is gone
+            loop.remove_reader(descriptor)
+            stop.set()
+        elif any(key in _STOP_KEYS for key in pressed):
+            stop.set()
+
+    tty.setcbreak(descriptor)
+    loop.add_reader(descriptor, on_key)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

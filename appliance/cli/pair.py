@@ -1,0 +1,130 @@
+"""`amda pair`: ask for a code or a QR code, show it as long as it lives, wait for the result."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, print_json, with_client
+from appliance.model import PairingState
+
+if TYPE_CHECKING:
+    from appliance.client import ApplianceClient
+    from appliance.model import PairingView
+
+_EXIT: Final = {
+    PairingState.LINKED: Exit.OK,
+    PairingState.EXPIRED: Exit.DEGRADED,
+    PairingState.REFUSED: Exit.REFUSED,
+    PairingState.CANCELLED: Exit.REFUSED,
+    PairingState.FAILED: Exit.FAILED,
+}
+_STEPS: Final = {
+    PairingState.QUEUED: "Waiting for a free place …",
+    PairingState.STARTING: "Asking WhatsApp …",
+    PairingState.CONFIRMING: "The phone has accepted; logging in for the first time …",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(pair)
+
+
+def pair(
+    session: Annotated[str, typer.Argument(metavar="ID", help="Name of the session.")],
+    phone: Annotated[str | None, typer.Option(help="Number with country code: show a code to type on it.")] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Show a QR code to scan.")] = False,
+    relink: Annotated[bool, typer.Option("--relink", help="Even if the session is linked and alive.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Link a session to a WhatsApp account, and wait until that is done.
+
+    On the phone: WhatsApp → Linked devices → Link a device. Ctrl-C leaves the attempt alive; the same command shows its
+    code again. Exit status: 0 linked, 4 refused, 6 nothing came from the phone in time. --json: one line per change.
+    """
+    if qr == (phone is not None):
+        raise CommandError(
+            "give either --phone or --qr", "amda pair ID --phone +221…, or: amda pair ID --qr", Exit.USAGE
+        )
+    last = with_client(config, lambda client: _follow(client, session, phone, relink=relink, as_json=as_json))
+    if last.state is not PairingState.LINKED and not as_json:
+        raise CommandError(
+            last.reason or str(last.state), (last.remedy or "").replace(" ID", f" {session}"), _EXIT[last.state]
+        )
+    if last.state is not PairingState.LINKED:
+        raise typer.Exit(_EXIT[last.state])
+
+
+async def _follow(
+    client: ApplianceClient, session: str, phone: str | None, *, relink: bool, as_json: bool
+) -> PairingView:
+    view = await client.pair(session, phone=phone, relink=relink)
+    display = None if as_json else _Display()
+    async for found in client.follow_pairing(view):
+        view = found
+        if display is None:
+            print_json(view)
+        else:
+            await display.show(view)
+    if display is not None:
+        await display.close()
+        if view.state is PairingState.LINKED:
+            print(f"Linked: session {session} is {view.phone or 'connected'}.")
+    return view
+
+
+class _Display:
+    """The attempt on a terminal: on a real one the countdown runs, elsewhere each line is printed once."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._shown: str | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def show(self, view: PairingView) -> None:
+        await self.close()
+        value = view.code or view.qr
+        if value is None:
+            if step := _STEPS.get(view.state):
+                print(step, flush=True)
+            return
+        if value != self._shown:
+            self._shown = value
+            if view.qr is not None:
+                _draw(view.qr)
+        if view.expires_at is None:
+            return
+        label = f"Code: {view.code}" if view.code else "Scan it with the phone"
+        if self._live:
+            self._ticker = asyncio.create_task(_count_down(label, view.expires_at))
+        else:
+            print(f"{label}   (valid for {_seconds_left(view.expires_at)} s)", flush=True)
+
+    async def close(self) -> None:
+        """Stop the countdown and leave its line."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.wait([self._ticker])
+            self._ticker = None
+            print(flush=True)
+
+
+async def _count_down(label: str, expires_at: float) -> None:
+    while (left := _seconds_left(expires_at)) > 0:
+        print(f"\r{label}   valid for {left // 60}:{left % 60:02} ", end="", flush=True)
+        await asyncio.sleep(1)
+
+
+def _seconds_left(expires_at: float) -> int:
+    return max(0, int(expires_at - time.time()))
+
+
+def _draw(text: str) -> None:
+    import segno
+
+    segno.make(text, error="l", micro=False).terminal(compact=True, border=2)

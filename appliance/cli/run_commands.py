@@ -1,0 +1,52 @@
+"""`amda run` and `amda daemon`."""
+
+from __future__ import annotations
+
+import typer
+
+from appliance.cli.common import CommandError, ConfigOption, Exit, settings_of
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(daemon)
+
+
+def run(config: ConfigOption = None) -> None:
+    """Run the whole appliance in this terminal until Ctrl-C: Redis, fork server, daemon and all sessions."""
+    import asyncio
+
+    asyncio.run(_run(config))
+
+
+async def _run(config: ConfigOption) -> None:
+    from appliance.embedded import AlreadyRunningError, EmbeddedAppliance, EmbeddedError
+
+    settings = settings_of(config)
+    appliance = EmbeddedAppliance(settings, config=config)
+
+    def tell() -> None:
+        print(
+            f"The appliance runs in {appliance.state_dir}; in another terminal: amda status. Ctrl-C ends it.",
+            flush=True,
+        )
+
+    try:
+        await appliance.run(tell)
+    except AlreadyRunningError as error:
+        raise CommandError(str(error), status=Exit.REFUSED) from error
+    except (EmbeddedError, OSError) as error:
+        raise CommandError(str(error)) from error
+
+
+def daemon(config: ConfigOption = None) -> None:
+    """Run the daemon alone; Redis and fork server are somebody else's (systemd's, or `amda run`'s)."""
+    import asyncio
+
+    from appliance.daemon import DaemonError, run_daemon
+
+    settings = settings_of(config)
+    try:
+        asyncio.run(run_daemon(settings))
+    except DaemonError as error:
+        raise CommandError(str(error), status=Exit.REFUSED) from error
