@@ -192,7 +192,7 @@ class _Fleet:
         return max((recovered for _, recovered in results), default=0.0)
 
     async def traffic(self) -> int:
-        """Texts, and pictures as statuses (so that they are fetched), to everybody; how many pictures were not stored."""
+        """Texts, and pictures as statuses so that they are fetched, to everybody; how many pictures are missing."""
         stored = (await self._rig.api.status()).media_count
         turns = asyncio.Semaphore(PARALLEL_CONTACTS)
 
