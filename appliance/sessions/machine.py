@@ -80,6 +80,7 @@ class SessionMachine(MachineCore):
             if not memory.wanted or memory.state in RESTING:
                 self._stand_down(DisconnectReason.STOPPED, None, now)
         elif self._live.at is not None:
+            self._unexplained = True
             self._fail(DisconnectReason.FORK_SERVER_LOST, now, detail="its process ended while nobody watched")
         elif not memory.wanted:
             self._rest(now)
@@ -165,6 +166,10 @@ class SessionMachine(MachineCore):
             self._ask()
 
     def _exited(self, what: i.Exited, now: i.Now) -> None:
+        if self._unexplained and self.phase not in (Phase.RUNNING, Phase.ENDING):
+            self._unexplained = False
+            reason, raw = classify_exit(what.status, what.signal)
+            self._effects.append(i.RefineRow(reason=reason, signal="", code=None, raw=raw))
         if what.pid != self.pid or self.phase not in (Phase.RUNNING, Phase.ENDING):
             return
         asked, decision, trouble = self.phase is Phase.ENDING, self._after_end, self._trouble

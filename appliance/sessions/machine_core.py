@@ -47,6 +47,8 @@ class MachineCore:
         """What was judged since the last login, in this process."""
         self._close_expected = False
         self._fresh_link = False
+        self._unexplained = False
+        """The process ended while the daemon was away; the fork server may still tell how."""
         self._abandoned = False
         """The process is unwanted before it exists: it is ended as soon as its number is known."""
 

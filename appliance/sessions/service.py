@@ -1,0 +1,399 @@
+"""What the other rooms of the daemon see of the sessions: create, show, start, stop, restart, link, command, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import shutil
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from appliance.config import Settings
+from appliance.database import Database
+from appliance.forkserver.client import ForkServerClient
+from appliance.interfaces import EventCallback, RemovalCallback
+from appliance.model import ADVICE, SESSION_ID_PATTERN, SessionState, SessionView, mask_phone
+from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
+from appliance.protocol import CommandBody, Configure, Reply, WorkerMode
+from appliance.sessions import inputs as i
+from appliance.sessions.clock import SteadyClock
+from appliance.sessions.link_attempt import LinkAttemptHandle
+from appliance.sessions.locks import OperationLocks
+from appliance.sessions.memory import Phase
+from appliance.sessions.ownership import Ownership, SingleNode
+from appliance.sessions.process import WorkerProcess
+from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
+from appliance.sessions.runner import SessionRunner, SpawnError
+from appliance.sessions.spec import delete_store, make_store
+from appliance.sessions.supervisor import AlarmCallback, FleetCallback, Supervisor
+from appliance.sessions.worker_link import LinkDownError
+
+SPOOL: Final = "spool"
+"""Folder of a store in which captured media waits; a store is not deleted while something lies there."""
+NAME_MAX: Final = 80
+"""A display name is one line of a table."""
+CONFIGURE_TIMEOUT_S: Final = 5.0
+"""New capture settings reach a running worker, or are part of the orders of its next process."""
+
+ViewCallback = Callable[[SessionView], Awaitable[None]]
+DrainCallback = Callable[[str], Awaitable[None]]
+
+_log = structlog.get_logger(__name__)
+
+
+class SessionService:
+    """Implements `interfaces.SessionControl`. `await load()` before use; `close()` leaves all workers running."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        fork: ForkServerClient,
+        ledger: LedgerWriter,
+        node_id: str,
+        ownership: Ownership | None = None,
+    ) -> None:
+        self._database = database
+        self._node_id = node_id
+        self._registry = Registry(database, ledger)
+        self._locks = OperationLocks()
+        self._supervisor = Supervisor(
+            settings=settings,
+            registry=self._registry,
+            fork=fork,
+            ownership=ownership or SingleNode(),
+            clock=SteadyClock(),
+        )
+        self._supervisor.change_callbacks.append(self._tell_change)
+        self._view_callbacks: list[ViewCallback] = []
+        self._removal_callbacks: list[RemovalCallback] = []
+        self._drain_callbacks: list[DrainCallback] = []
+        self._attempts: set[LinkAttemptHandle] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def load(self) -> None:
+        """Read the sessions, adopt the workers that run, start those that should."""
+        rows = await self._registry.all()
+        await self._supervisor.start(rows)
+        for row in rows:
+            await self._clean_folder(row)
+
+    async def close(self) -> None:
+        """The daemon ends; every worker goes on and is adopted by the next one."""
+        for task in self._jobs:
+            task.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+        await self._supervisor.close()
+
+    # ---- registration of other rooms --------------------------------------------------------------------------------
+
+    def on_event(self, callback: EventCallback) -> None:
+        """Register before `load`. An event is acknowledged to its worker when every callback has returned."""
+        self._supervisor.event_callbacks.append(callback)
+
+    def on_change(self, callback: ViewCallback) -> None:
+        """Called with a session's view after each change of its state or explanation."""
+        self._view_callbacks.append(callback)
+
+    def on_alarm(self, callback: AlarmCallback) -> None:
+        """Called with each failure and its severity; for the alert rules."""
+        self._supervisor.alarm_callbacks.append(callback)
+
+    def on_fleet(self, callback: FleetCallback) -> None:
+        """Called when starts are paused for all, and when they are allowed again."""
+        self._supervisor.fleet_callbacks.append(callback)
+
+    def on_remove(self, callback: RemovalCallback) -> None:
+        """Called when a session's worker has ended for good and its folder still exists."""
+        self._removal_callbacks.append(callback)
+
+    def on_drain(self, callback: DrainCallback) -> None:
+        """Called before one of a session's stores is deleted: take what lies in its spool."""
+        self._drain_callbacks.append(callback)
+
+    async def apply_settings(self, settings: Settings) -> None:
+        """New settings while everything runs: numbers count from the next decision on, capture rules at once."""
+        before = self._supervisor.settings
+        self._supervisor.apply_settings(settings)
+        if before.capture == settings.capture:
+            return
+        for runner in self._supervisor.runners.values():
+            if runner.process is not None and runner.machine.greeted:
+                try:
+                    await runner.process.command(Configure(capture=settings.capture), CONFIGURE_TIMEOUT_S)
+                except (LinkDownError, TimeoutError) as error:
+                    _log.warning("capture settings wait for the next start", session=runner.row.id, error=str(error))
+
+    # ---- sessions ---------------------------------------------------------------------------------------------------
+
+    async def create(self, session: str, name: str) -> SessionView:
+        """A new session, not linked yet. Raises 400 for a bad id or name, 409 if there is one with this id."""
+        if not SESSION_ID_PATTERN.fullmatch(session):
+            raise invalid(
+                "id", f"{session[:40]!r} is no session id.", "Use 1 to 32 of a-z, 0-9 and -, with no - at either end."
+            )
+        if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
+            raise invalid("name", "The name cannot be shown.", f"Use 1 to {NAME_MAX} printable characters.")
+        with self._locks.hold(session, "create"):
+            try:
+                row = await self._registry.insert(session, name.strip(), self._node_id)
+            except sqlite3.IntegrityError as error:
+                raise conflict(f"There is a session {session} already.", "Choose another id.") from error
+            self._supervisor.add(row)
+        await self._tell_change(row)
+        return self._view(row)
+
+    async def list(self) -> list[SessionView]:
+        """All sessions, oldest first."""
+        losses = await self._losses_today()
+        return [self._view(runner.row, losses) for runner in self._supervisor.runners.values()]
+
+    async def get(self, session: str) -> SessionView:
+        """One session. Raises 404."""
+        return self._view(self._runner(session).row, await self._losses_today())
+
+    async def start(self, session: str) -> SessionView:
+        """Have it run. Raises 409 if it cannot: not linked, or WhatsApp would punish the attempt."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "start"):
+            if refusal := runner.machine.refusal(time.time()):
+                raise conflict(f"Session {session} cannot be started. {refusal}", _remedy(runner))
+            await runner.feed(i.Start())
+        return await self.get(session)
+
+    async def stop(self, session: str) -> SessionView:
+        """Have it not run; returns when its process has ended."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "stop"):
+            process = runner.process
+            await runner.feed(i.Stop())
+            if process is not None and runner.machine.phase is Phase.ENDING:
+                await process.settled.wait()
+        return await self.get(session)
+
+    async def restart(self, session: str) -> SessionView:
+        """Have it run in a new process. Raises as `start`."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "restart"):
+            if refusal := runner.machine.refusal(time.time()):
+                raise conflict(f"Session {session} cannot be started. {refusal}", _remedy(runner))
+            await runner.feed(i.Restart())
+        return await self.get(session)
+
+    async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:
+        """Raises 404, 409 without a running worker, 504 without an answer in time."""
+        runner = self._runner(session)
+        process = runner.process
+        if process is None or runner.machine.phase is not Phase.RUNNING:
+            raise conflict(f"Session {session} does not run.", f"Start it: amda session start {session}")
+        try:
+            return await process.command(body, timeout)
+        except TimeoutError as error:
+            raise timed_out(f"Session {session} did not answer within {timeout:.0f} s.", "Try again.") from error
+        except LinkDownError as error:
+            raise conflict(f"Session {session} is not ready: {error}.", "Try again in a moment.") from error
+
+    async def remove(self, session: str, *, purge: bool) -> str | None:
+        """Unlink the device at WhatsApp, end its worker, let the other rooms clean up, delete folder and row.
+
+        Returns why the device could not be unlinked, or None. The media is kept unless `purge`.
+        """
+        runner = self._runner(session)
+        with self._locks.hold(session, "remove"):
+            note = await self._unlink(runner)
+            process = runner.process
+            await runner.feed(i.Stop())
+            if process is not None and runner.machine.phase is Phase.ENDING:
+                await process.settled.wait()
+            for callback in self._removal_callbacks:
+                await callback(session, purge)
+            await self._supervisor.drop(session)
+            await self._registry.delete(session)
+            folder = self._supervisor.settings.paths.sessions / session
+            if folder.exists():
+                await asyncio.to_thread(shutil.rmtree, folder)
+        return note
+
+    # ---- linking ----------------------------------------------------------------------------------------------------
+
+    async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttemptHandle:
+        """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. The session's operation lock is held
+        until the attempt is promoted or discarded. Raises 404, 409, 503."""
+        runner = self._runner(session)
+        if not SESSION_ID_PATTERN.fullmatch(attempt_id):
+            raise invalid("attempt", f"{attempt_id[:40]!r} cannot name a folder.")
+        self._locks.acquire(session, "pair")
+        attempt: LinkAttemptHandle | None = None
+        try:
+            self._check_hold(runner)
+            settings = self._supervisor.settings
+            store = await asyncio.to_thread(make_store, settings, session, attempt_id)
+            attempt = LinkAttemptHandle(
+                session=session,
+                store=store,
+                keepalive=settings.keepalive,
+                promoted=self._promoted,
+                discarded=self._discarded,
+            )
+            self._attempts.add(attempt)
+            process = await self._supervisor.spawn(
+                runner.row, store, runner.row.generation + 1, WorkerMode.PAIR, attempt
+            )
+        except BaseException as error:
+            if attempt is not None:
+                await self._discarded(attempt)
+            else:
+                self._locks.release(session)
+            if isinstance(error, SpawnError):
+                raise unavailable(f"Linking cannot begin: {error}.", "Look at: amda status") from error
+            raise
+        attempt.process = process
+        process.start()
+        return attempt
+
+    async def _promoted(self, attempt: LinkAttemptHandle) -> None:
+        runner, process, paired = self._runner(attempt.session), attempt.process, attempt.paired
+        if process is None or paired is None:
+            raise conflict("This attempt was not accepted by a phone.", "Link again.")
+        row, old_store, old = runner.row, runner.row.store, runner.process
+        try:
+            await self._registry.promote(
+                row, attempt.store, phone=_phone_of(paired.jid), jid=paired.jid, lid=paired.lid
+            )
+            await runner.take_over(process, attempt.engine_state, attempt.connected_at)
+            await attempt.tell_generation(row.generation)
+        finally:
+            self._attempts.discard(attempt)
+            self._locks.release(attempt.session)
+        if old_store is not None:
+            self._job(self._retire(row.id, old_store, old))
+
+    async def _discarded(self, attempt: LinkAttemptHandle) -> None:
+        try:
+            await attempt.end()
+            await self._delete_store(attempt.session, attempt.store)
+        finally:
+            self._attempts.discard(attempt)
+            self._locks.release(attempt.session)
+
+    async def _retire(self, session: str, store: Path, process: WorkerProcess | None) -> None:
+        """The former login of a session that was linked anew: unlink it, end its worker, take what it had captured."""
+        keepalive = self._supervisor.keepalive
+        if process is not None and not process.gone.is_set():
+            if error := await process.unlink(keepalive.logout_timeout_s):
+                _log.info("a former link could not be removed at WhatsApp", session=session, error=error)
+            await process.end(keepalive, gently=True, dump=False)
+        await self._delete_store(session, store)
+
+    async def _delete_store(self, session: str, store: Path) -> None:
+        for callback in self._drain_callbacks:
+            await callback(session)
+        if _has_media(store):
+            _log.warning("a former store still holds media and is kept", session=session, store=store.name)
+            return
+        await asyncio.to_thread(delete_store, store)
+        await self._registry.forget_store(session, store.name)
+
+    async def _clean_folder(self, row: SessionRow) -> None:
+        """Stores that a daemon before us could not delete any more."""
+        folder = self._supervisor.settings.paths.sessions / row.id
+        if not folder.is_dir() or not self._supervisor.ready.is_set():
+            return
+        for store in sorted(folder.iterdir()):
+            if store.is_dir() and store != row.store and not self._supervisor.uses(store):
+                self._job(self._delete_store(row.id, store))
+
+    # ---- helpers ----------------------------------------------------------------------------------------------------
+
+    def _runner(self, session: str) -> SessionRunner:
+        runner = self._supervisor.runners.get(session)
+        if runner is None:
+            raise not_found("session", session, "List them: amda session list")
+        return runner
+
+    def _check_hold(self, runner: SessionRunner) -> None:
+        until = runner.row.memory.not_before
+        if until is not None and time.time() < until:
+            left = datetime.timedelta(seconds=round(until - time.time()))
+            raise conflict(
+                f"WhatsApp refuses the account of session {runner.row.id}; linking is held back for {left}.",
+                "Open WhatsApp on the phone: it says why, and whether an appeal is possible.",
+            )
+
+    async def _unlink(self, runner: SessionRunner) -> str | None:
+        if not runner.row.memory.linked:
+            return None
+        if runner.process is None or runner.machine.phase is not Phase.RUNNING:
+            return "it does not run; remove it on the phone: WhatsApp → Linked devices"
+        error = await runner.process.unlink(self._supervisor.keepalive.logout_timeout_s)
+        return None if error is None else f"{error}; remove it on the phone: WhatsApp → Linked devices"
+
+    async def _losses_today(self) -> dict[str, int]:
+        midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = await self._database.fetch_all(
+            "SELECT session, count(*) AS losses FROM disconnections WHERE at >= ? GROUP BY session",
+            (midnight.timestamp(),),
+        )
+        return {row["session"]: row["losses"] for row in rows}
+
+    def _view(self, row: SessionRow, losses: dict[str, int] | None = None) -> SessionView:
+        memory = row.memory
+        runner = self._supervisor.runners.get(row.id)
+        process = None if runner is None else runner.process
+        alive = process if process is not None and not process.gone.is_set() else None
+        state, detail = memory.state, memory.detail
+        if runner is not None and not runner.booted and state is not SessionState.NEW and memory.wanted:
+            state, detail = SessionState.CONNECTING, "Waiting for the fork server."
+        advice = ADVICE[state]
+        beat = None if runner is None or runner.evidence is None else runner.evidence.heartbeat
+        return SessionView(
+            id=row.id,
+            name=row.name,
+            state=state,
+            meaning=advice.meaning,
+            remedy=advice.remedy.replace(" ID", f" {row.id}"),
+            since=memory.since,
+            created_at=row.created_at,
+            wanted=memory.wanted,
+            generation=row.generation,
+            node_id=row.node_id,
+            phone=None if row.phone is None else mask_phone(row.phone),
+            detail=detail,
+            pid=None if alive is None else alive.pid,
+            engine=None if alive is None or alive.hello is None else alive.hello.engine,
+            last_traffic_at=None if beat is None else beat.last_frame_at,
+            disconnections_today=(losses or {}).get(row.id, 0),
+        )
+
+    async def _tell_change(self, row: SessionRow) -> None:
+        view = self._view(row)
+        for callback in self._view_callbacks:
+            await callback(view)
+
+    def _job(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+
+def _remedy(runner: SessionRunner) -> str:
+    """What to do about a session that cannot be started."""
+    return ADVICE[runner.row.memory.state].remedy.replace(" ID", f" {runner.row.id}")
+
+
+def _has_media(store: Path) -> bool:
+    spool = store / SPOOL
+    return spool.is_dir() and any(path.suffix == ".json" for path in spool.iterdir())
+
+
+def _phone_of(jid: str) -> str | None:
+    """The phone number in a JID like 221771234512:7@s.whatsapp.net."""
+    digits = jid.partition("@")[0].partition(":")[0]
+    return f"+{digits}" if digits.isdigit() else None

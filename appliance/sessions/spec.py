@@ -1,0 +1,90 @@
+"""Builds what a worker is told: it reads no configuration of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance.config import Settings
+from appliance.protocol import WorkerMode, WorkerSpec
+from appliance.sessions.registry import SessionRow
+
+STAGING_INFO: Final = "staging.json"
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+"""platform.machine() → the word in the file name of the engine's library."""
+
+
+class SpecError(Exception):
+    """A worker cannot be described; the text names what is missing and the remedy."""
+
+
+class _StagingInfo(msgspec.Struct, frozen=True):
+    """What concerns a worker of a staging network's description of itself."""
+
+    proxy_url: str
+    ca_file: str
+    library: str
+
+
+def engine_library(settings: Settings) -> Path:
+    """The engine's shared library: the configured one, or the one that came with the appliance. It is found without
+    importing its package, which would load it into the daemon. Raises SpecError."""
+    if settings.engine.library is not None:
+        return settings.engine.library
+    package = importlib.util.find_spec("neonize")
+    machine = _MACHINES.get(platform.machine())
+    if package is None or package.origin is None or machine is None:
+        raise SpecError("there is no engine for this machine; install neonize or set engine.library")
+    return Path(package.origin).parent / f"neonize-linux-{machine}.so"
+
+
+def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: int, mode: WorkerMode) -> WorkerSpec:
+    """Orders for one worker. Raises SpecError if the staging network is configured and not there."""
+    common = {
+        "session": row.id,
+        "generation": generation,
+        "mode": mode,
+        "session_folder": str(settings.paths.sessions / row.id),
+        "store_folder": str(store),
+        "capture": settings.capture,
+        "heartbeat_s": settings.limits.heartbeat_s,
+        "memory_limit_bytes": settings.limits.worker_memory_bytes,
+    }
+    staging = settings.network.staging
+    if staging is None:
+        own = row.settings.proxy
+        proxy = settings.network.proxy if own is None else own or None
+        return WorkerSpec(**common, engine_library=str(engine_library(settings)), proxy=proxy)  # type: ignore[arg-type]
+    try:
+        info = msgspec.json.decode((staging / STAGING_INFO).read_bytes(), type=_StagingInfo)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SpecError(
+            f"the staging network in {staging} does not run ({error}); start it: amda staging run"
+        ) from error
+    return WorkerSpec(
+        **common,  # type: ignore[arg-type]
+        engine_library=info.library,
+        staging=True,
+        proxy=info.proxy_url,
+        readable=(info.library, info.ca_file, str(staging / STAGING_INFO)),
+    )
+
+
+def make_store(settings: Settings, session: str, store: str) -> Path:
+    """A fresh, empty store folder, only for us. Raises FileExistsError, OSError."""
+    folder = settings.paths.sessions / session
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / store
+    path.mkdir(mode=0o700)
+    return path
+
+
+def delete_store(path: Path) -> None:
+    """Remove a store folder that no process uses any more; harmless if it is gone. Raises OSError."""
+    if path.exists():
+        shutil.rmtree(path)

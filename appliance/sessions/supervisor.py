@@ -1,0 +1,338 @@
+"""All sessions together: what the fork server tells, adoption, the fleet's gate, and who hears of events.
+
+Adoption: a worker that runs belongs to a session if session, store and generation are those of its row. Every other one
+is ended: it is left over from an attempt that nobody finished, or its store was replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from appliance.config import Settings
+from appliance.forkserver.client import ForkServerClient, ForkServerError, ForkServerGoneError, Lost, RefusedError
+from appliance.model import SessionState
+from appliance.protocol import Event, Exited, ForkHello, WorkerMode
+from appliance.protocol import WorkerProcess as Listed
+from appliance.sessions import inputs as i
+from appliance.sessions.breaker import BreakerState, FleetGate
+from appliance.sessions.clock import SteadyClock
+from appliance.sessions.memory import Phase
+from appliance.sessions.ownership import Ownership
+from appliance.sessions.process import ProcessListener, WorkerProcess
+from appliance.sessions.reasons import DisconnectReason
+from appliance.sessions.registry import Registry, SessionRow
+from appliance.sessions.runner import SessionRunner, SpawnError
+from appliance.sessions.spec import SpecError, build_spec
+
+EventCallback = Callable[[str, str, Event], Awaitable[None]]
+ChangeCallback = Callable[[SessionRow], Awaitable[None]]
+AlarmCallback = Callable[[str, i.Alarm], None]
+FleetCallback = Callable[[BreakerState], Awaitable[None]]
+
+FIRST_CONTACT_S: Final = 3.0
+"""How long the daemon's start waits for the fork server; without it, it starts all the same and says so."""
+WAKEABLE: Final = (SessionState.OUTDATED, SessionState.RECONNECTING, SessionState.COOLING)
+"""States of sessions that may be woken up to be the canary, the likeliest to tell first."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Implements `runner.Fleet`. `start`, then `close`: that touches no worker."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        registry: Registry,
+        fork: ForkServerClient,
+        ownership: Ownership,
+        clock: SteadyClock,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.clock = clock
+        self.keepalive = settings.keepalive
+        self.reconnect = settings.reconnect
+        self.gate = FleetGate(settings.fleet)
+        self.runners: dict[str, SessionRunner] = {}
+        self.event_callbacks: list[EventCallback] = []
+        self.change_callbacks: list[ChangeCallback] = []
+        self.alarm_callbacks: list[AlarmCallback] = []
+        self.fleet_callbacks: list[FleetCallback] = []
+        self.ready = asyncio.Event()
+        """Set while there is a fork server whose workers are all accounted for."""
+        self._fork = fork
+        self._ownership = ownership
+        self._daemon = uuid.uuid4().hex[:8]
+        self._processes: dict[int, WorkerProcess] = {}
+        self._fork_pid: int | None = None
+        self._pump_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._woken: str | None = None
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self, rows: list[SessionRow]) -> None:
+        """Take over the sessions; returns when running workers are adopted, or the fork server does not answer."""
+        for row in rows:
+            self.add(row, boot=False)
+        if any(row.memory.state is SessionState.OUTDATED and row.memory.wanted for row in rows):
+            self.gate.resume_outdated(self.clock.at())
+        self._tasks = [
+            asyncio.create_task(self._follow_fork_server(), name="fork server events"),
+            asyncio.create_task(self._pump(), name="fleet gate"),
+        ]
+        try:
+            await asyncio.wait_for(self.ready.wait(), FIRST_CONTACT_S)
+        except TimeoutError:
+            _log.error("the fork server does not answer; no session can be started until it does")
+
+    async def close(self) -> None:
+        """Let go of everything; workers go on."""
+        tasks = [*self._tasks, *self._jobs]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for runner in self.runners.values():
+            await runner.close()
+        for process in self._processes.values():
+            await process.close()
+
+    def add(self, row: SessionRow, *, boot: bool = True) -> SessionRunner:
+        """A session that this daemon knows from now on."""
+        runner = self.runners[row.id] = SessionRunner(row, self)
+        runner.start()
+        runner.booted = boot
+        return runner
+
+    def uses(self, store: Path) -> bool:
+        """Whether a process that we know of works on that store."""
+        return any(process.store == store for process in self._processes.values())
+
+    async def drop(self, session: str) -> None:
+        """The session is gone, and so is its process."""
+        runner = self.runners.pop(session)
+        now = self.clock.now()
+        self.gate.forget(session, now.at, now.chance)
+        await runner.close()
+
+    def apply_settings(self, settings: Settings) -> None:
+        """New numbers, effective from the next decision on."""
+        self.settings = settings
+        self.keepalive, self.reconnect = settings.keepalive, settings.reconnect
+        self.gate.settings = settings.fleet
+        self._pump_wanted.set()
+
+    # ---- runner.Fleet -----------------------------------------------------------------------------------------------
+
+    @property
+    def outage(self) -> bool:
+        return self.gate.open
+
+    def ask_start(self, session: str) -> None:
+        if session == self._woken:
+            self._woken = None
+            self.gate.canary_asks(session, self.clock.at())
+        else:
+            self.gate.ask(session)
+        self._pump_wanted.set()
+
+    def cancel_start(self, session: str) -> None:
+        self.gate.cancel(session)
+
+    def lost(self, session: str, reason: DisconnectReason) -> None:
+        now = self.clock.now()
+        fleet = sum(runner.row.memory.wanted and runner.row.memory.linked for runner in self.runners.values())
+        if self.gate.lost(session, reason, fleet, now.at, now.chance):
+            _log.warning("starts are paused", breaker=self.gate.state.value, reason=reason.value)
+            self._job(self._tell_fleet())
+        self._pump_wanted.set()
+
+    def logged_in(self, session: str) -> None:
+        if self.gate.logged_in(session):
+            _log.info("starts are allowed again", proved_by=session)
+            self._job(self._tell_fleet())
+            for runner in self.runners.values():
+                runner.put(i.Nudge())
+        self._pump_wanted.set()
+
+    def alarm(self, session: str, alarm: i.Alarm) -> None:
+        for callback in self.alarm_callbacks:
+            callback(session, alarm)
+
+    async def spawn(
+        self, row: SessionRow, store: Path, generation: int, mode: WorkerMode, listener: ProcessListener
+    ) -> WorkerProcess:
+        if not self.ready.is_set():
+            raise SpawnError("the fork server is away", lost=True)
+        if not self._ownership.may_run(row.id, row.node_id):
+            raise SpawnError("another machine runs this session")
+        try:
+            spec = build_spec(self.settings, row, store=store, generation=generation, mode=mode)
+            pid = await self._fork.spawn(spec)
+        except ForkServerGoneError as error:
+            raise SpawnError(str(error), lost=True) from error
+        except (ForkServerError, SpecError) as error:
+            raise SpawnError(str(error)) from error
+        return self._track(row.id, pid, store, generation, listener)
+
+    async def deliver(self, session: str, store: str, event: Event) -> None:
+        for callback in self.event_callbacks:
+            await callback(session, store, event)
+
+    async def changed(self, row: SessionRow) -> None:
+        for callback in self.change_callbacks:
+            await callback(row)
+
+    # ---- the fork server --------------------------------------------------------------------------------------------
+
+    def _track(self, session: str, pid: int, store: Path, generation: int, listener: ProcessListener) -> WorkerProcess:
+        process = WorkerProcess(
+            session=session,
+            pid=pid,
+            store=store,
+            generation=generation,
+            fork=self._fork,
+            daemon=self._daemon,
+            listener=listener,
+        )
+        self._processes[pid] = process
+        return process
+
+    async def _follow_fork_server(self) -> None:
+        async for event in self._fork.events():
+            match event:
+                case ForkHello():
+                    await self._reconcile(event)
+                case Exited():
+                    self._job(self._exited(event))
+                case Lost():
+                    self.ready.clear()
+                    for process in list(self._processes.values()):
+                        self._job(self._watch(process))
+
+    async def _exited(self, exited: Exited) -> None:
+        process = self._processes.get(exited.pid)
+        if process is not None and process.session == exited.session:
+            await self._died(process, exited)
+        elif (runner := self.runners.get(exited.session)) is not None and runner.booted:
+            await runner.feed(
+                i.Exited(pid=exited.pid, status=exited.status, signal=exited.signal, at=exited.at, lost=False)
+            )
+        try:
+            await self._fork.forget_exit(exited.pid)
+        except ForkServerError as error:
+            _log.info("an exit will be told again", pid=exited.pid, error=str(error))
+
+    async def _died(self, process: WorkerProcess, exited: Exited | None) -> None:
+        await process.died(exited)
+        self._processes.pop(process.pid, None)
+
+    async def _watch(self, process: WorkerProcess) -> None:
+        """The connection to the fork server broke. If it died, its workers die with it; if it only changed to a new
+        release they live, and it tells of exits again."""
+        await process.wait_death()
+        if not self.ready.is_set():
+            await self._died(process, None)
+
+    async def _reconcile(self, hello: ForkHello) -> None:
+        """A fork server answers: account for every worker, its own and those that we believe in."""
+        try:
+            listed = await self._fork.list()
+        except ForkServerError as error:
+            _log.warning("the fork server went away again", error=str(error))
+            return
+        if self._fork_pid not in (None, hello.pid):
+            for process in list(self._processes.values()):
+                process.kill_orphan()
+                await process.wait_death()
+                await self._died(process, None)
+        self._fork_pid = hello.pid
+        adopted = {worker.session: worker for worker in listed if self._is_current(worker)}
+        for worker in listed:
+            if worker.pid not in self._processes and adopted.get(worker.session) is not worker:
+                await self._end_stray(worker)
+        self.ready.set()
+        for runner in list(self.runners.values()):
+            if not runner.booted:
+                worker_of = adopted.get(runner.row.id)
+                await runner.boot(None if worker_of is None else self._adopt(runner, worker_of))
+        self._pump_wanted.set()
+
+    def _is_current(self, worker: Listed) -> bool:
+        """Whether a worker that we do not know yet is a session's, by its row."""
+        runner = self.runners.get(worker.session)
+        return (
+            runner is not None
+            and not runner.booted
+            and worker.pid not in self._processes
+            and runner.row.store == Path(worker.store_folder)
+            and runner.row.generation == worker.generation
+        )
+
+    def _adopt(self, runner: SessionRunner, worker: Listed) -> WorkerProcess:
+        row = runner.row
+        return self._track(row.id, worker.pid, Path(worker.store_folder), worker.generation, runner)
+
+    async def _end_stray(self, worker: Listed) -> None:
+        _log.warning("a process that belongs to no session is ended", session=worker.session, pid=worker.pid)
+        try:
+            await self._fork.kill(worker.session, worker.pid, signal.SIGKILL)
+        except (RefusedError, ForkServerGoneError) as error:
+            _log.info("it ended already", pid=worker.pid, error=str(error))
+
+    # ---- the gate ---------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        """Let sessions start as the gate allows, for ever."""
+        while True:
+            self._pump_wanted.clear()
+            await self.ready.wait()
+            self._let_start()
+            wake_at = self.gate.wake_at()
+            wait = None if wake_at is None else max(0.0, wake_at - self.clock.at())
+            try:
+                async with asyncio.timeout(wait):
+                    await self._pump_wanted.wait()
+            except TimeoutError:
+                continue
+
+    def _let_start(self) -> None:
+        while True:
+            turn = self.gate.take(self.clock.at())
+            if turn.session is not None:
+                if runner := self.runners.get(turn.session):
+                    runner.put(i.Granted())
+            elif turn.wanted:
+                self._wake_canary()
+                return
+            else:
+                return
+
+    def _wake_canary(self) -> None:
+        for state in WAKEABLE:
+            for runner in self.runners.values():
+                memory = runner.row.memory
+                if memory.state is state and memory.wanted and runner.machine.phase is Phase.IDLE:
+                    self._woken = runner.row.id
+                    runner.put(i.Nudge())
+                    return
+
+    async def _tell_fleet(self) -> None:
+        for callback in self.fleet_callbacks:
+            await callback(self.gate.state)
+
+    def _job(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
