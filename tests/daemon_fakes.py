@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from appliance.interfaces import EventCallback, LinkAttempt, RemovalCallback
+from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, RemovalCallback
 from appliance.model import ADVICE, SessionState, SessionView
 from appliance.problems import conflict, not_found
 from appliance.protocol import CommandBody, Event, EventBody, Reply
@@ -45,7 +45,7 @@ class FakeWorker:
         while (event := await self._events.get()) is not None:
             yield event
 
-    async def promote(self) -> None:
+    async def promote(self, guard: PromotionGuard | None = None) -> None:  # noqa: ARG002
         self.promoting.set()
         await self.may_promote.wait()
         assert self.outcome == ""
