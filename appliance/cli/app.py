@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import bench, config, demo, events, media, pair, pairing, run_commands, session, status
+from appliance.cli import bench, config, demo, events, media, pair, pairing, run_commands, session, staging, status
 from appliance.cli.common import CommandError, Exit, fail
 
 _EPILOG = (
@@ -45,6 +45,7 @@ def build() -> typer.Typer:
     app.add_typer(pairing.app, name="pairing", help="Attempts to link a session.")
     app.add_typer(bench.app, name="bench")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
+    app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")
     return app
 
 

@@ -92,8 +92,12 @@ class StagingClient:
         message_id: str = "",
         data: dict[str, str | int | float | bool] | None = None,
         limit: int = 1000,
+        wait_s: float = 0.0,
     ) -> list[ct.JournalEntry]:
-        """Entries with a number above `after` that match all that is given, oldest first, at most `limit`."""
+        """Entries with a number above `after` that match all that is given, oldest first, at most `limit`.
+
+        With `wait_s`, an answer without entries comes only after that time.
+        """
         query = ct.JournalQuery(
             after=after,
             kinds=kinds or [],
@@ -102,8 +106,9 @@ class StagingClient:
             message_id=message_id,
             data=data or {},
             limit=limit,
+            wait_s=wait_s,
         )
-        return (await self._call("journal", query, ct.JournalPage)).entries
+        return (await self._call("journal", query, ct.JournalPage, wait_s)).entries
 
     async def whole_journal(
         self, *, after: int = 0, kinds: list[ct.JournalKind] | None = None, account: str = ""
