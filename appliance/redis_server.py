@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.children import end, start_tethered
-from appliance.sockets import MAX_PATH_BYTES, remove_socket
+from appliance.sockets import remove_socket
 
 PROGRAMS: Final = ("valkey-server", "redis-server")
 """Looked for on PATH; a wheel brings one where the system has none."""
@@ -27,6 +27,8 @@ READY_TIMEOUT_S: Final = 30.0
 """Loading 64 MiB takes a second on a small machine."""
 STOP_GRACE_S: Final = 10.0
 """It syncs its file and ends; what hangs longer hangs on the disk."""
+MAX_PATH_BYTES: Final = 107
+"""`sun_path` of unix(7) without its final zero; Redis knows no way around it."""
 KEPT_LINES: Final = 40
 """The last lines of its log, for the reason of a failed start."""
 

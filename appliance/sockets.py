@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,8 +28,6 @@ BACKLOG: Final = 16
 """Connections that may wait to be accepted; our sockets have one or two clients."""
 MAX_NAME_BYTES: Final = 80
 """What is left of the kernel's 108 bytes for the last part of the path, with the temporary name's suffix."""
-MAX_PATH_BYTES: Final = 107
-"""`sun_path` of unix(7) with its final zero."""
 _IN_MOVED_TO, _IN_CREATE = 0x80, 0x100
 """linux/inotify.h"""
 _INOTIFY_READ_BYTES: Final = 4096
@@ -299,34 +297,6 @@ def _drain(fd: int, appeared: asyncio.Future[None]) -> None:
         os.read(fd, _INOTIFY_READ_BYTES)
     if not appeared.done():
         appeared.set_result(None)
-
-
-class ReachablePath:
-    """A name under which a socket can be reached by code that only takes a path (Redis and HTTP clients).
-
-    `str()` is the path itself if the kernel takes it, otherwise one through a descriptor of the folder, which is open
-    from here to `close` or the end of the process. A context manager.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._fd = -1
-
-    def __enter__(self) -> Self:
-        if len(os.fsencode(self._path)) > MAX_PATH_BYTES:
-            self._fd = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __str__(self) -> str:
-        return str(self._path) if self._fd < 0 else f"/proc/self/fd/{self._fd}/{self._path.name}"
 
 
 async def open_lines(path: str | os.PathLike[str], decoder: msgspec.json.Decoder[T]) -> LineStream[T]:

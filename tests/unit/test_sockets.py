@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from appliance.sockets import (
     LineBuffer,
     LineStream,
     PeerError,
-    ReachablePath,
     bind_unix,
     connect_unix,
     encode_line,
@@ -191,11 +189,3 @@ async def test_waiting_for_a_listener(deep: Path) -> None:
         await wait_connectable(deep, 0.01)
     with pytest.raises(PeerError, match="cannot be watched"):
         await wait_connectable(deep.parent / "missing" / "x.sock", 1)
-
-
-def test_a_path_for_those_who_only_take_paths(deep: Path, tmp_path: Path) -> None:
-    with bind_unix(deep), ReachablePath(deep) as path, socket.socket(socket.AF_UNIX) as client:
-        assert len(str(path)) < 108
-        client.connect(str(path))
-    with ReachablePath(tmp_path / "x.sock") as path:
-        assert str(path) == str(tmp_path / "x.sock")

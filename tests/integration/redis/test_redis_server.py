@@ -12,13 +12,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import redis.asyncio
 from redis.exceptions import OutOfMemoryError
 
 from appliance import redis_server
+from appliance.pairing.redis_client import RedisClient
 from appliance.processes import identify, is_running
 from appliance.redis_server import RedisDamagedError, RedisError, RedisMissingError, RedisServer
-from appliance.sockets import ReachablePath
 
 
 class Bed:
@@ -29,10 +28,12 @@ class Bed:
         self.server = RedisServer(folder=folder / "redis", socket=self.socket, log=self.log.append)
 
     async def command(self, *words: str | int) -> object:
-        with ReachablePath(self.socket) as path:
-            async with redis.asyncio.Redis(unix_socket_path=str(path), decode_responses=True) as client:
-                answer: object = await client.execute_command(*words)  # type: ignore[no-untyped-call]
-                return answer
+        redis = RedisClient(f"unix://{self.socket}")
+        try:
+            answer: object = await redis.client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return answer
+        finally:
+            await redis.close()
 
 
 @pytest.fixture
