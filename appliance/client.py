@@ -21,6 +21,7 @@ from appliance.model_api import (
     PoisonList,
     PoisonView,
     Readiness,
+    Removed,
     SessionList,
     SettingList,
     SettingView,
@@ -106,10 +107,9 @@ class ApplianceClient:
     async def restart_session(self, session: str) -> SessionView:
         return await self._call("POST", f"/v1/sessions/{session}/restart", SessionView)
 
-    async def remove_session(self, session: str, *, purge: bool = False) -> None:
+    async def remove_session(self, session: str, *, purge: bool = False) -> Removed:
         """Unlinks the device at WhatsApp and forgets the session; its media stays unless `purge`."""
-        async with self._request("DELETE", f"/v1/sessions/{session}", {"purge": str(purge).lower()}):
-            pass
+        return await self._call("DELETE", f"/v1/sessions/{session}", Removed, query={"purge": str(purge).lower()})
 
     # ---- linking
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from appliance.database import Database
-from appliance.model import EventView
+from appliance.model import EventView, SessionView
 
 _RECENT: Final = 512
 """Events kept in memory: what subscribers that keep up ever ask for."""
@@ -101,3 +101,18 @@ class EventBus:
             )
             for row in rows
         ]
+
+
+class StateEvents:
+    """Tells of each change of a session's state or explanation; what stays the same is not told again."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._told: dict[str, tuple[str, str]] = {}
+
+    async def on_change(self, view: SessionView) -> None:
+        """Callback for the sessions' room."""
+        if self._told.get(view.id) == (view.state, view.detail):
+            return
+        self._told[view.id] = (view.state, view.detail)
+        await self._bus.publish("session.state", view.id, state=view.state, detail=view.detail)

@@ -60,8 +60,11 @@ class SessionControl(Protocol):
 
     async def restart(self, session: str) -> SessionView: ...
 
-    async def remove(self, session: str, *, purge: bool) -> None:
-        """Unlink the device at WhatsApp, end the worker, call the removal callbacks, delete folder and row."""
+    async def remove(self, session: str, *, purge: bool) -> str | None:
+        """Unlink the device at WhatsApp, end the worker, call the removal callbacks, delete folder and row.
+
+        Returns why the device could not be unlinked, or None.
+        """
         ...
 
     async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:
@@ -73,10 +76,6 @@ class SessionControl(Protocol):
         ...
 
     def on_remove(self, callback: RemovalCallback) -> None: ...
-
-    async def trouble(self) -> str:
-        """Why no session can be started right now (the fork server is away); empty if they can."""
-        ...
 
     async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttempt:
         """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. 409 names who holds the session."""

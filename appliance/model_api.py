@@ -29,6 +29,14 @@ class RemoveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Delete the stored media as well."""
 
 
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """A session is gone. `note`: why its device could not be unlinked at WhatsApp, and what to do; None: it was."""
+
+    session: str
+    purged: bool
+    note: str | None
+
+
 class SessionList(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[SessionView]
 

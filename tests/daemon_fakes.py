@@ -117,20 +117,18 @@ class FakeSessions:
     async def restart(self, session: str) -> SessionView:
         return await self.start(session)
 
-    async def remove(self, session: str, *, purge: bool) -> None:
+    async def remove(self, session: str, *, purge: bool) -> str | None:
         await self.get(session)
         for callback in self._removals:
             await callback(session, purge)
         self.removed.append((session, purge))
         del self.views[session]
+        return None
 
     async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:  # noqa: ARG002
         await self.get(session)
         self.commands.append((session, body))
         return Reply(id=1)
-
-    async def trouble(self) -> str:
-        return self.fork_server_trouble
 
     def on_event(self, callback: EventCallback) -> None:
         pass

@@ -11,7 +11,7 @@ from appliance.api.http import answer, read_body, read_query
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
-from appliance.model_api import CreateSession, RemoveQuery, SessionList
+from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionList
 from appliance.problems import conflict
 
 
@@ -60,8 +60,9 @@ class SessionsResource:
 
     async def remove(self, request: web.Request) -> web.Response:
         query = read_query(request, RemoveQuery)
-        await self._sessions.remove(request.match_info["id"], purge=query.purge)
-        return web.Response(status=http.HTTPStatus.NO_CONTENT)
+        session = request.match_info["id"]
+        note = await self._sessions.remove(session, purge=query.purge)
+        return answer(Removed(session=session, purged=query.purge, note=note))
 
 
 def _with_media(view: SessionView, usage: dict[str, Usage]) -> SessionView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import http
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -32,7 +32,7 @@ class Health:
 
     def __init__(
         self,
-        fork_server: Callable[[], Awaitable[str]],
+        fork_server: Callable[[], str],
         pairing: PairingService,
         intake: Callable[[], IntakeState],
     ) -> None:
@@ -43,7 +43,7 @@ class Health:
     async def readiness(self) -> Readiness:
         """Sessions need the fork server; everything else that is away only takes something away."""
         degraded = []
-        fork_server = await self._fork_server()
+        fork_server = self._fork_server()
         if fork_server:
             remedy = "It is started again by itself; if it stays: journalctl -u amda-sessions, or logs/forkserver.log"
             degraded.append(DegradedPart(part="forkserver", reason=fork_server, remedy=remedy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,11 +76,13 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Unlink the device at WhatsApp and forget the session; its media stays unless --purge."""
-    with_client(config, lambda client: client.remove_session(session, purge=purge))
+    removed = with_client(config, lambda client: client.remove_session(session, purge=purge))
     if as_json:
-        print_json({"removed": session, "purged": purge})
-    else:
-        print(f"Session {session} is removed; its media is {'deleted' if purge else 'kept'}.")
+        print_json(removed)
+        return
+    print(f"Session {session} is removed; its media is {'deleted' if purge else 'kept'}.")
+    if removed.note is not None:
+        print(f"Its device could not be unlinked: {removed.note}", file=sys.stderr)
 
 
 def _meaning(view: SessionView) -> str:

@@ -64,6 +64,13 @@ class MediaIntake:
             self._hints[(session, store)] = None
             self._wake.set()
 
+    async def on_remove(self, session: str, purge: bool) -> None:
+        """Callback for the sessions' room: nothing that was captured may go with the folder, unless all of it shall."""
+        if purge:
+            await self.forget_session(session)
+        else:
+            await self.drain(session)
+
     async def run(self) -> None:
         """Look everywhere at once and then every `RESCAN_S`; in between only where a hint says so."""
         while True:
@@ -149,7 +156,13 @@ class MediaIntake:
         self._change(stored=self._state.stored + 1)
         _log.info("media stored", session=item.session, category=item.category, kind=view.kind, size=view.size)
         await self._bus.publish(
-            "media.stored", item.session, id=view.id, category=view.category, kind=view.kind, size=view.size
+            "media.stored",
+            item.session,
+            id=view.id,
+            category=view.category,
+            kind=view.kind,
+            size=view.size,
+            message_id=view.message_id,
         )
 
     async def _set_aside(self, spool: SpoolFolder, session: str, name: str, reason: str) -> None:

@@ -64,6 +64,7 @@ class PairingService:
         self._queue: collections.deque[str] = collections.deque()
         self._slots = asyncio.Semaphore(settings.slots)
         self._entering = asyncio.Lock()
+        self._closing = False
 
     async def load(self) -> None:
         """End what a dead daemon has left: the attempts are told as interrupted, their locks given back."""
@@ -74,9 +75,12 @@ class PairingService:
             await self._release(self._lock_for(attempt_id, session, phone))
 
     async def close(self) -> None:
-        """Cancel what is under way and wait for its clean end."""
-        for attempt_id in list(self._tasks):
-            await self.cancel(attempt_id)
+        """Let go of what is under way, as quickly as a crash would: the next daemon's `load` tells and cleans up."""
+        self._closing = True
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
 
     async def request(
         self, session: str, method: PairMethod, phone: str | None = None, *, relink: bool = False
@@ -145,7 +149,8 @@ class PairingService:
         try:
             ending = await self._work_under_lock(attempt, lock)
         finally:
-            await asyncio.shield(self._end(attempt, lock, ending))
+            if not self._closing or ending is None:
+                await asyncio.shield(self._end(attempt, lock, ending))
 
     async def _work_under_lock(self, attempt: Attempt, lock: PairingLock) -> texts.Ending | None:
         """None: linked. Whichever ends first, the work or the proof of the lock, ends the other."""
@@ -170,7 +175,7 @@ class PairingService:
                 await _finish(worker.promote())
                 promoted = True
             finally:
-                if not promoted:
+                if not promoted and not self._closing:
                     await _finish(worker.discard())
 
     async def _accept(self, attempt: Attempt, paired: Paired, lock: PairingLock) -> None:

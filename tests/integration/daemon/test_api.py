@@ -45,7 +45,7 @@ class Rig:
         store = FolderStore(folder / "media")
         self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
-        health = Health(self.sessions.trouble, self.pairing, lambda: self.intake.state)
+        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state)
         resources = [
             SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
             PairingsResource(self.pairing),

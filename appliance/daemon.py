@@ -1,0 +1,166 @@
+"""The daemon: one ordered start list, read top to bottom; it ends in the reverse order.
+
+Everything with judgement lives in this process, and nothing that a session needs to stay connected: it can be restarted
+at any moment. With Redis or the fork server away it starts all the same and says what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+
+import structlog
+
+from appliance import __version__
+from appliance.api.events import EventsResource
+from appliance.api.media import MediaResource
+from appliance.api.pairings import PairingsResource
+from appliance.api.server import ApiServer
+from appliance.api.sessions import SessionsResource
+from appliance.api.status import Health, StatusResource
+from appliance.config import Settings
+from appliance.database import Database, DatabaseError
+from appliance.events import EventBus, StateEvents
+from appliance.forkserver.client import ForkServerClient
+from appliance.history.ledger import Ledger
+from appliance.logging import configure_logging
+from appliance.media.folder import FolderStore
+from appliance.media.index import MediaIndex
+from appliance.media.intake import MediaIntake
+from appliance.notify import ServiceManager
+from appliance.pairing.record import PairingRecord
+from appliance.pairing.redis_client import RedisClient
+from appliance.pairing.service import PairingService
+from appliance.sessions.service import SessionService
+from appliance.sockets import PeerError
+
+_log = structlog.get_logger(__name__)
+
+
+class DaemonError(Exception):
+    """The daemon cannot start; one line with the remedy."""
+
+
+async def run_daemon(settings: Settings) -> None:
+    """Run until SIGTERM, SIGINT or SIGHUP. Raises DaemonError if it cannot start."""
+    configure_logging(settings.log.level, settings.log.format)
+    try:
+        with _only_one(settings.paths.lock_file):
+            await _run(settings)
+    except (DatabaseError, PeerError) as error:
+        raise DaemonError(str(error)) from error
+    except OSError as error:
+        raise DaemonError(
+            f"{error.filename or settings.paths.state_dir}: {error.strerror}; check owner and mode"
+        ) from error
+
+
+async def _run(settings: Settings) -> None:
+    started_at, manager, paths = time.time(), ServiceManager(os.environ), settings.paths
+    async with contextlib.AsyncExitStack() as stack:
+        stop = _stop_request()
+
+        database = await Database.open(paths.database)
+        stack.push_async_callback(database.close)
+        node_id = await database.node_id()
+        bus = EventBus(database, settings.limits.events_kept)
+        await bus.load()
+
+        store, index = FolderStore(settings.storage.path), MediaIndex(database)
+        await store.clear_incoming()
+        intake = MediaIntake(paths.sessions, store, index, bus)
+
+        fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
+        sessions = SessionService(
+            settings=settings, database=database, fork=fork, ledger=Ledger(database), node_id=node_id
+        )
+        sessions.on_event(intake.on_event)
+        sessions.on_drain(intake.drain)
+        sessions.on_remove(intake.on_remove)
+        sessions.on_change(StateEvents(bus).on_change)
+        await sessions.load()
+        stack.push_async_callback(sessions.close)
+
+        redis = RedisClient(settings.redis_url)
+        stack.push_async_callback(redis.close)
+        pairing = PairingService(sessions, PairingRecord(database), redis, bus, settings.pairing, node_id)
+        await pairing.load()
+        stack.push_async_callback(pairing.close)
+
+        health = Health(lambda: "" if fork.hello else "the fork server does not answer", pairing, lambda: intake.state)
+        status = StatusResource(
+            settings=settings,
+            node_id=node_id,
+            started_at=started_at,
+            sessions=sessions,
+            media=index,
+            intake=lambda: intake.state,
+            bus=bus,
+            health=health,
+        )
+        resources = (
+            SessionsResource(sessions, index, settings.limits.sessions),
+            PairingsResource(pairing),
+            MediaResource(index, store),
+            EventsResource(bus),
+            status,
+        )
+        api = ApiServer(
+            [route for resource in resources for route in resource.routes()],
+            socket=paths.api_socket,
+            request_bytes=settings.limits.request_bytes,
+            request_s=settings.limits.request_s,
+        )
+        await api.start()
+        stack.push_async_callback(api.stop)
+        stack.push_async_callback(bus.close)  # before the API waits for its subscribers
+
+        await bus.publish("appliance.started", release=__version__, pid=os.getpid())
+        for part in (await health.readiness()).degraded:
+            _log.warning("degraded start", part=part.part, reason=part.reason, remedy=part.remedy)
+        manager.ready()
+        _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
+        await _until(stop, intake.run(), manager.keep_alive())
+        manager.stopping()
+        _log.info("the daemon ends; sessions go on")
+
+
+async def _until(stop: asyncio.Event, *background: Coroutine[None, None, None]) -> None:
+    """Run the background work until `stop`. Work that breaks ends the daemon: half of it must not look alive."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in background]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _stop_request() -> asyncio.Event:
+    """Set by a signal that asks the daemon to end."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextlib.contextmanager
+def _only_one(lock_file: Path) -> Iterator[None]:
+    """One daemon per folder; the lock goes with the process, whatever ends it."""
+    lock_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = file.read().strip() or "unknown"
+            raise DaemonError(
+                f"another daemon (process {holder}) works in {lock_file.parent}; stop it, or name another paths.run_dir"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
