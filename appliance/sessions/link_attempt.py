@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from appliance.interfaces import PromotionGuard
 from appliance.problems import conflict, timed_out, unavailable
 from appliance.protocol import (
     ADOPTABLE_VERSIONS,
@@ -36,7 +37,8 @@ PROMOTE_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
-Finish = Callable[["LinkAttemptHandle"], Awaitable[None]]
+Promoted = Callable[["LinkAttemptHandle", PromotionGuard | None], Awaitable[None]]
+Discarded = Callable[["LinkAttemptHandle"], Awaitable[None]]
 
 
 class _Events(AsyncIterator[Event]):
@@ -59,7 +61,7 @@ class LinkAttemptHandle:
     operation lock is released by them."""
 
     def __init__(
-        self, *, session: str, store: Path, keepalive: KeepaliveSettings, promoted: Finish, discarded: Finish
+        self, *, session: str, store: Path, keepalive: KeepaliveSettings, promoted: Promoted, discarded: Discarded
     ) -> None:
         self.session = session
         self.store = store
@@ -91,13 +93,13 @@ class LinkAttemptHandle:
         """Events of the attempt's worker in order; ends when the worker is gone. For one consumer."""
         return _Events(self._events)
 
-    async def promote(self) -> None:
-        """Make this attempt's store and worker the session's. Raises `ProblemError` 409 if it was never accepted."""
-        if self.paired is None:
-            raise conflict("This attempt was not accepted by a phone.", "Link again.")
-        if not self._over:
-            self._over = True
-            await self._promoted(self)
+    async def promote(self, guard: PromotionGuard | None = None) -> None:
+        """Make this attempt's store and worker the session's. Raises `ProblemError` 409 if no phone has accepted it,
+        and whatever `guard` raises: then the attempt is still to be discarded."""
+        if self.paired is None or self._over:
+            raise conflict("This attempt was not accepted by a phone, or is over.", "Link again.")
+        await self._promoted(self, guard)
+        self._over = True
 
     async def discard(self) -> None:
         """End the worker and delete the attempt's store; the session stays as it was. Harmless after the end."""

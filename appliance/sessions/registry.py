@@ -13,6 +13,7 @@ import aiosqlite
 import msgspec
 
 from appliance.database import Database
+from appliance.interfaces import PromotionGuard
 from appliance.model import SessionState
 from appliance.sessions.inputs import Effect
 from appliance.sessions.memory import Memory
@@ -113,12 +114,19 @@ class Registry:
             if seen is not None:
                 await _mark_seen(connection, row.id, *seen)
 
-    async def promote(self, row: SessionRow, store: Path, *, phone: str | None, jid: str, lid: str) -> None:
-        """Make a linked store the session's: the one row that decides which store is the right one."""
-        await self._database.execute(
-            "UPDATE sessions SET generation = generation + 1, store_url = ?, phone = ?, jid = ?, lid = ? WHERE id = ?",
-            (store.as_uri(), phone, jid, lid, row.id),
-        )
+    async def promote(
+        self, row: SessionRow, store: Path, *, phone: str | None, jid: str, lid: str, guard: PromotionGuard | None
+    ) -> None:
+        """Make a linked store the session's: the one row that decides which store is the right one. Nothing changes if
+        `guard` raises."""
+        async with self._database.transaction() as connection:
+            if guard is not None:
+                await guard(connection)
+            await connection.execute(
+                "UPDATE sessions SET generation = generation + 1, store_url = ?, phone = ?, jid = ?, lid = ? "
+                "WHERE id = ?",
+                (store.as_uri(), phone, jid, lid, row.id),
+            )
         row.generation += 1
         row.store, row.phone, row.jid = store, phone, jid
 

@@ -157,7 +157,7 @@ class SessionRunner:
     async def hello(self, process: WorkerProcess, hello: Hello) -> bool:
         if process is not self.process:
             return True
-        if hello.protocol not in ADOPTABLE_VERSIONS or hello.generation != self.row.generation:
+        if hello.protocol not in ADOPTABLE_VERSIONS or hello.generation != process.generation:
             text = f"it speaks protocol {hello.protocol} and has generation {hello.generation}"
             await self.feed(i.Condemned(pid=process.pid, reason=DisconnectReason.START_FAILED, text=text))
             return False

@@ -7,8 +7,7 @@ import datetime
 import shutil
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -17,31 +16,28 @@ from appliance.config import Settings
 from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
-from appliance.model import ADVICE, SESSION_ID_PATTERN, SessionState, SessionView, mask_phone
-from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
-from appliance.protocol import CommandBody, Configure, Reply, WorkerMode
+from appliance.model import SESSION_ID_PATTERN, SessionView
+from appliance.problems import conflict, invalid, not_found, timed_out
+from appliance.protocol import CommandBody, Configure, Reply
 from appliance.sessions import inputs as i
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.link_attempt import LinkAttemptHandle
+from appliance.sessions.linking import DrainCallback, Linking
 from appliance.sessions.locks import OperationLocks
 from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership, SingleNode
-from appliance.sessions.process import WorkerProcess
 from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
-from appliance.sessions.runner import SessionRunner, SpawnError
-from appliance.sessions.spec import delete_store, make_store
+from appliance.sessions.runner import SessionRunner
 from appliance.sessions.supervisor import AlarmCallback, FleetCallback, Supervisor
+from appliance.sessions.views import remedy_of, view_of
 from appliance.sessions.worker_link import LinkDownError
 
-SPOOL: Final = "spool"
-"""Folder of a store in which captured media waits; a store is not deleted while something lies there."""
 NAME_MAX: Final = 80
 """A display name is one line of a table."""
 CONFIGURE_TIMEOUT_S: Final = 5.0
 """New capture settings reach a running worker, or are part of the orders of its next process."""
 
 ViewCallback = Callable[[SessionView], Awaitable[None]]
-DrainCallback = Callable[[str], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -73,23 +69,18 @@ class SessionService:
         self._supervisor.change_callbacks.append(self._tell_change)
         self._view_callbacks: list[ViewCallback] = []
         self._removal_callbacks: list[RemovalCallback] = []
-        self._drain_callbacks: list[DrainCallback] = []
-        self._attempts: set[LinkAttemptHandle] = set()
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._linking = Linking(self._supervisor, self._registry, self._locks)
 
     async def load(self) -> None:
         """Read the sessions, adopt the workers that run, start those that should."""
         rows = await self._registry.all()
         await self._supervisor.start(rows)
         for row in rows:
-            await self._clean_folder(row)
+            self._linking.clean_folder(row)
 
     async def close(self) -> None:
         """The daemon ends; every worker goes on and is adopted by the next one."""
-        for task in self._jobs:
-            task.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        await self._linking.close()
         await self._supervisor.close()
 
     # ---- registration of other rooms --------------------------------------------------------------------------------
@@ -116,7 +107,7 @@ class SessionService:
 
     def on_drain(self, callback: DrainCallback) -> None:
         """Called before one of a session's stores is deleted: take what lies in its spool."""
-        self._drain_callbacks.append(callback)
+        self._linking.drain_callbacks.append(callback)
 
     async def apply_settings(self, settings: Settings) -> None:
         """New settings while everything runs: numbers count from the next decision on, capture rules at once."""
@@ -164,7 +155,7 @@ class SessionService:
         runner = self._runner(session)
         with self._locks.hold(session, "start"):
             if refusal := runner.machine.refusal(time.time()):
-                raise conflict(f"Session {session} cannot be started. {refusal}", _remedy(runner))
+                raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Start())
         return await self.get(session)
 
@@ -183,7 +174,7 @@ class SessionService:
         runner = self._runner(session)
         with self._locks.hold(session, "restart"):
             if refusal := runner.machine.refusal(time.time()):
-                raise conflict(f"Session {session} cannot be started. {refusal}", _remedy(runner))
+                raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Restart())
         return await self.get(session)
 
@@ -221,94 +212,10 @@ class SessionService:
                 await asyncio.to_thread(shutil.rmtree, folder)
         return note
 
-    # ---- linking ----------------------------------------------------------------------------------------------------
-
     async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttemptHandle:
         """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. The session's operation lock is held
         until the attempt is promoted or discarded. Raises 404, 409, 503."""
-        runner = self._runner(session)
-        if not SESSION_ID_PATTERN.fullmatch(attempt_id):
-            raise invalid("attempt", f"{attempt_id[:40]!r} cannot name a folder.")
-        self._locks.acquire(session, "pair")
-        attempt: LinkAttemptHandle | None = None
-        try:
-            self._check_hold(runner)
-            settings = self._supervisor.settings
-            store = await asyncio.to_thread(make_store, settings, session, attempt_id)
-            attempt = LinkAttemptHandle(
-                session=session,
-                store=store,
-                keepalive=settings.keepalive,
-                promoted=self._promoted,
-                discarded=self._discarded,
-            )
-            self._attempts.add(attempt)
-            process = await self._supervisor.spawn(
-                runner.row, store, runner.row.generation + 1, WorkerMode.PAIR, attempt
-            )
-        except BaseException as error:
-            if attempt is not None:
-                await self._discarded(attempt)
-            else:
-                self._locks.release(session)
-            if isinstance(error, SpawnError):
-                raise unavailable(f"Linking cannot begin: {error}.", "Look at: amda status") from error
-            raise
-        attempt.process = process
-        process.start()
-        return attempt
-
-    async def _promoted(self, attempt: LinkAttemptHandle) -> None:
-        runner, process, paired = self._runner(attempt.session), attempt.process, attempt.paired
-        if process is None or paired is None:
-            raise conflict("This attempt was not accepted by a phone.", "Link again.")
-        row, old_store, old = runner.row, runner.row.store, runner.process
-        try:
-            await self._registry.promote(
-                row, attempt.store, phone=_phone_of(paired.jid), jid=paired.jid, lid=paired.lid
-            )
-            await runner.take_over(process, attempt.engine_state, attempt.connected_at)
-            await attempt.tell_generation(row.generation)
-        finally:
-            self._attempts.discard(attempt)
-            self._locks.release(attempt.session)
-        if old_store is not None:
-            self._job(self._retire(row.id, old_store, old))
-
-    async def _discarded(self, attempt: LinkAttemptHandle) -> None:
-        try:
-            await attempt.end()
-            await self._delete_store(attempt.session, attempt.store)
-        finally:
-            self._attempts.discard(attempt)
-            self._locks.release(attempt.session)
-
-    async def _retire(self, session: str, store: Path, process: WorkerProcess | None) -> None:
-        """The former login of a session that was linked anew: unlink it, end its worker, take what it had captured."""
-        keepalive = self._supervisor.keepalive
-        if process is not None and not process.gone.is_set():
-            if error := await process.unlink(keepalive.logout_timeout_s):
-                _log.info("a former link could not be removed at WhatsApp", session=session, error=error)
-            await process.end(keepalive, gently=True, dump=False)
-        await self._delete_store(session, store)
-
-    async def _delete_store(self, session: str, store: Path) -> None:
-        for callback in self._drain_callbacks:
-            await callback(session)
-        if _has_media(store):
-            _log.warning("a former store still holds media and is kept", session=session, store=store.name)
-            return
-        await asyncio.to_thread(delete_store, store)
-        await self._registry.forget_store(session, store.name)
-
-    async def _clean_folder(self, row: SessionRow) -> None:
-        """Stores that a daemon before us could not delete any more."""
-        folder = self._supervisor.settings.paths.sessions / row.id
-        if not folder.is_dir() or not self._supervisor.ready.is_set():
-            return
-        for store in sorted(folder.iterdir()):
-            if store.is_dir() and store != row.store and not self._supervisor.uses(store):
-                self._job(self._delete_store(row.id, store))
+        return await self._linking.begin(self._runner(session), attempt_id)
 
     # ---- helpers ----------------------------------------------------------------------------------------------------
 
@@ -317,15 +224,6 @@ class SessionService:
         if runner is None:
             raise not_found("session", session, "List them: amda session list")
         return runner
-
-    def _check_hold(self, runner: SessionRunner) -> None:
-        until = runner.row.memory.not_before
-        if until is not None and time.time() < until:
-            left = datetime.timedelta(seconds=round(until - time.time()))
-            raise conflict(
-                f"WhatsApp refuses the account of session {runner.row.id}; linking is held back for {left}.",
-                "Open WhatsApp on the phone: it says why, and whether an appeal is possible.",
-            )
 
     async def _unlink(self, runner: SessionRunner) -> str | None:
         if not runner.row.memory.linked:
@@ -344,56 +242,9 @@ class SessionService:
         return {row["session"]: row["losses"] for row in rows}
 
     def _view(self, row: SessionRow, losses: dict[str, int] | None = None) -> SessionView:
-        memory = row.memory
-        runner = self._supervisor.runners.get(row.id)
-        process = None if runner is None else runner.process
-        alive = process if process is not None and not process.gone.is_set() else None
-        state, detail = memory.state, memory.detail
-        if runner is not None and not runner.booted and state is not SessionState.NEW and memory.wanted:
-            state, detail = SessionState.CONNECTING, "Waiting for the fork server."
-        advice = ADVICE[state]
-        beat = None if runner is None or runner.evidence is None else runner.evidence.heartbeat
-        return SessionView(
-            id=row.id,
-            name=row.name,
-            state=state,
-            meaning=advice.meaning,
-            remedy=advice.remedy.replace(" ID", f" {row.id}"),
-            since=memory.since,
-            created_at=row.created_at,
-            wanted=memory.wanted,
-            generation=row.generation,
-            node_id=row.node_id,
-            phone=None if row.phone is None else mask_phone(row.phone),
-            detail=detail,
-            pid=None if alive is None else alive.pid,
-            engine=None if alive is None or alive.hello is None else alive.hello.engine,
-            last_traffic_at=None if beat is None else beat.last_frame_at,
-            disconnections_today=(losses or {}).get(row.id, 0),
-        )
+        return view_of(row, self._supervisor.runners.get(row.id), (losses or {}).get(row.id, 0))
 
     async def _tell_change(self, row: SessionRow) -> None:
         view = self._view(row)
         for callback in self._view_callbacks:
             await callback(view)
-
-    def _job(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
-
-
-def _remedy(runner: SessionRunner) -> str:
-    """What to do about a session that cannot be started."""
-    return ADVICE[runner.row.memory.state].remedy.replace(" ID", f" {runner.row.id}")
-
-
-def _has_media(store: Path) -> bool:
-    spool = store / SPOOL
-    return spool.is_dir() and any(path.suffix == ".json" for path in spool.iterdir())
-
-
-def _phone_of(jid: str) -> str | None:
-    """The phone number in a JID like 221771234512:7@s.whatsapp.net."""
-    digits = jid.partition("@")[0].partition(":")[0]
-    return f"+{digits}" if digits.isdigit() else None
