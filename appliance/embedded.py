@@ -257,7 +257,7 @@ def _staging_certificates(folder: Path) -> Path:
 
 def _take_lock(path: Path, state: Path) -> IO[str]:
     """The lock lasts as long as the file is open, whatever ends this process. Raises AlreadyRunningError."""
-    file = path.open("a+", encoding="ascii")
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

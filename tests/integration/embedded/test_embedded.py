@@ -83,10 +83,10 @@ async def gone(processes: list[ProcessId]) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(process.pid)
-            ended = loop.create_future()
-            loop.add_reader(fd, lambda future=ended: future.done() or future.set_result(None))
+            ended = asyncio.Event()
+            loop.add_reader(fd, ended.set)
             if is_running(process):
-                await ended
+                await ended.wait()
             loop.remove_reader(fd)
             os.close(fd)
 
