@@ -189,7 +189,7 @@ class ChatServer:
         self.connections: dict[int, ChatConnection] = {}
 
     async def serve(self, request: web.BaseRequest, tunnel: Tunnel) -> web.StreamResponse:
-        target = Target(connection=tunnel.number)
+        target = Target(tunnel.number, tunnel.account)
         if self._faults.find([FaultKind.NO_UPGRADE], target):
             await asyncio.Event().wait()  # until the client gives up or the network stops
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_FRAME, timeout=CLOSE_TIMEOUT_S)

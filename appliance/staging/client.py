@@ -219,6 +219,18 @@ class StagingClient:
     async def traffic(self, identifier: str) -> ct.TrafficState:
         return await self._call("traffic", ct.TrafficId(id=identifier), ct.TrafficState)
 
+    async def wait_traffic(self, identifier: str, timeout_s: float) -> ct.TrafficState:
+        """Until a generator has sent everything. Raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            wait_s = max(0.0, min(POLL_S, deadline - loop.time()))
+            state = await self._call("traffic", ct.TrafficId(id=identifier, wait_s=wait_s), ct.TrafficState, wait_s)
+            if not state.running:
+                return state
+            if loop.time() >= deadline:
+                raise TimeoutError(f"{state.sent} messages sent, and still not done after {timeout_s:g} s")
+
     async def stop_traffic(self, identifier: str) -> ct.TrafficState:
         return await self._call("stop_traffic", ct.TrafficId(id=identifier), ct.TrafficState)
 

@@ -110,16 +110,13 @@ class Control:
     async def _set_fault(self, request: ct.SetFault) -> ct.FaultView:
         if request.account:
             request = msgspec.structs.replace(request, account=digits_of(request.account, "account"))
-        return self._network.set_fault(request).view()
+        return self._network.strikes.set(request).view()
 
     async def _faults(self, _: ct.Nothing) -> ct.FaultList:
         return ct.FaultList(faults=[fault.view() for fault in self._network.faults.active()])
 
     async def _clear_faults(self, request: ct.ClearFaults) -> ct.Nothing:
-        if request.id is None:
-            self._network.faults.clear()
-        else:
-            self._network.faults.end(request.id)
+        self._network.strikes.clear(request.id)
         return ct.Nothing()
 
     # ---- accounts
@@ -200,7 +197,7 @@ class Control:
         return ct.TrafficId(id=self._network.traffic.start(request))
 
     async def _traffic(self, request: ct.TrafficId) -> ct.TrafficState:
-        return self._network.traffic.state(request.id)
+        return await self._network.traffic.wait(request.id, min(max(request.wait_s, 0.0), MAX_WAIT_S))
 
     async def _stop_traffic(self, request: ct.TrafficId) -> ct.TrafficState:
         return self._network.traffic.end(request.id)

@@ -223,6 +223,8 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
 
 class TrafficId(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+    wait_s: float = 0.0
+    """Answer when the generator has ended, or after this time."""
 
 
 class Unlink(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,11 @@ class Fault:
         )
 
     @property
+    def spent(self) -> bool:
+        """Has struck as often as it may."""
+        return bool(self.spec.count) and self.struck >= self.spec.count
+
+    @property
     def name(self) -> str:
         code = f" {self.spec.code}" if self.spec.code else ""
         return f"{self.spec.kind.value}{code}{' ' + self.spec.text if self.spec.text else ''}"
@@ -128,5 +133,5 @@ class Faults:
             id=fault.id,
             connection=target.connection or 0,
         )
-        if fault.spec.count and fault.struck >= fault.spec.count:
+        if fault.spent:
             self.end(fault.id)

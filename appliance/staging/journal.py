@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -21,12 +22,24 @@ _COUNTED: Final = (JournalKind.UNKNOWN_REQUEST, JournalKind.SECOND_COPY, Journal
 _DATA: Final = msgspec.json.Decoder(dict[str, Datum])
 
 
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits for the next entry that matches, filed under the rarest thing that he asks for."""
+
+    query: JournalQuery
+    found: asyncio.Future[JournalEntry]
+
+    @property
+    def key(self) -> str:
+        return self.query.message_id or self.query.account
+
+
 class Journal:
     """Appends and reads entries. `load` counts what an earlier life of the network has written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._grown = asyncio.Event()
+        self._waiters: dict[str, list[_Waiter]] = {}
         self._counts: dict[JournalKind, int] = {}
         self.last = 0
 
@@ -37,11 +50,16 @@ class Journal:
     def add(
         self, kind: JournalKind, account: str = "", device: int | None = None, message_id: str = "", /, **data: Datum
     ) -> int:
-        text = msgspec.json.encode(data).decode()
-        self.last = self._store.append(time.time(), kind.value, account, device, message_id, text)
+        now, text = time.time(), msgspec.json.encode(data).decode()
+        self.last = self._store.append(now, kind.value, account, device, message_id, text)
         if kind in _COUNTED:
             self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._grown.set()
+        if self._waiters:
+            self._wake(
+                JournalEntry(
+                    seq=self.last, at=now, kind=kind, account=account, device=device, message_id=message_id, data=data
+                )
+            )
         return self.last
 
     def count(self, kind: JournalKind) -> int:
@@ -82,15 +100,36 @@ class Journal:
 
     async def wait(self, query: JournalQuery) -> JournalPage:
         """The first page that is not empty, or an empty one after `query.wait_s` seconds."""
-        deadline = asyncio.get_running_loop().time() + query.wait_s
-        while True:
-            self._grown.clear()
-            page = self.page(query)
-            left = deadline - asyncio.get_running_loop().time()
-            if page.entries or left <= 0:
-                return page
-            query = msgspec.structs.replace(query, after=page.last)
-            try:
-                await asyncio.wait_for(self._grown.wait(), left)
-            except TimeoutError:
-                return self.page(query)
+        page = self.page(query)
+        if page.entries or query.wait_s <= 0:
+            return page
+        waiter = _Waiter(query, asyncio.get_running_loop().create_future())
+        waiters = self._waiters.setdefault(waiter.key, [])
+        waiters.append(waiter)
+        try:
+            entry = await asyncio.wait_for(waiter.found, query.wait_s)
+        except TimeoutError:
+            return JournalPage(entries=[], last=self.last)
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                self._waiters.pop(waiter.key, None)
+        return JournalPage(entries=[entry], last=self.last)
+
+    def _wake(self, entry: JournalEntry) -> None:
+        """Hand an entry to those who wait for it: sixty of them must not all ask the store at every entry."""
+        for key in {entry.message_id, entry.account, ""}:
+            for waiter in self._waiters.get(key, ()):
+                if not waiter.found.done() and _matches(entry, waiter.query):
+                    waiter.found.set_result(entry)
+
+
+def _matches(entry: JournalEntry, query: JournalQuery) -> bool:
+    return (
+        entry.seq > query.after
+        and (not query.kinds or entry.kind in query.kinds)
+        and (not query.account or entry.account == query.account)
+        and (not query.message_id or entry.message_id == query.message_id)
+        and (query.device is None or entry.device == query.device)
+        and all(entry.data.get(name) == value for name, value in query.data.items())
+    )

@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
-import random
 import resource
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,31 +22,29 @@ from appliance.staging.accounts import Directory
 from appliance.staging.arrivals import Arrivals
 from appliance.staging.chat import ChatServer
 from appliance.staging.control import Control
-from appliance.staging.control_types import INFO_FILE, FaultKind, JournalKind, NetworkInfo, SetFault, Stats
+from appliance.staging.control_types import INFO_FILE, JournalKind, NetworkInfo, Stats
 from appliance.staging.crypto.certificates import noise_chain
 from appliance.staging.crypto.keys import KeyPair
 from appliance.staging.delivery import Delivery
 from appliance.staging.endpoints import Endpoints
-from appliance.staging.faults import Fault, Faults, Target
+from appliance.staging.faults import Faults
 from appliance.staging.iq import Requests
 from appliance.staging.journal import Journal
 from appliance.staging.media_host import MediaHost
 from appliance.staging.phone import Phone
-from appliance.staging.proxy import Proxy, Tunnel
+from appliance.staging.proxy import Proxy
 from appliance.staging.registration import Desk
 from appliance.staging.sending import Sending
 from appliance.staging.server import TunnelServer
 from appliance.staging.session import Gate, Session, client_lives
 from appliance.staging.store import Store
+from appliance.staging.strikes import Strikes
 from appliance.staging.traffic import TrafficDesk
 from appliance.staging.usync import Usync
 
 _log: Final = structlog.get_logger(__name__)
 TICK_S: Final = 0.25
 """How often faults end, dead clients behind stalled sockets are noticed, and the store is flushed without traffic."""
-DROP_WITHIN_S: Final = 5.0
-"""A dropped socket goes at a random moment within this time."""
-_FALLS_SILENT: Final = (FaultKind.STALL, FaultKind.SILENCE)
 
 
 class Network:
@@ -58,8 +54,6 @@ class Network:
         self._folder = folder
         self._engine_library = engine_library
         self._started_at = time.time()
-        self._chance = random.Random()  # noqa: S311 - which socket is dropped is no secret
-        self._silenced: dict[int, set[int]] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._server: TunnelServer | None = None
         self.sessions: dict[tuple[str, int], Session] = {}
@@ -100,7 +94,8 @@ class Network:
             self.sessions,
         )
         self.traffic = TrafficDesk(self.directory, self.sending, self.journal, self.store)
-        self.proxy = Proxy(self._admit)
+        self.strikes = Strikes(self.faults, self.sessions, self.delivery)
+        self.proxy = Proxy(self.strikes.admit)
         self.control = Control(self)
 
     # ---- life
@@ -127,9 +122,10 @@ class Network:
         chat = ChatServer(static, chain, self.store, self.faults, self.journal, self.gate.welcome)
         self._server = TunnelServer(tls.server_context(server_file), chat, self.media)
         self.proxy.serve, self.proxy.gone = self._server.serve, self._server.forget
-        self.faults.on_end.append(self._fault_ended)
+        self.faults.on_end.append(self.strikes.ended)
         wanted = self.store.setting("port")
         port = await self.proxy.start(int(wanted) if wanted else 0)
+        self.strikes.begin(self.proxy.tunnels, port)
         self.store.set_setting("port", str(port).encode())
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         info = NetworkInfo(
@@ -213,62 +209,6 @@ class Network:
             self.store.flush()
 
     # ---- connections
-
-    # ---- faults of transport
-
-    def _admit(self, tunnel: Tunnel) -> bool:
-        target = Target(tunnel.number, tunnel.account, tunnel.device)
-        if fault := self.faults.find([FaultKind.REFUSE, FaultKind.DOWN], target):
-            tunnel.reset(fault.name)
-            return False
-        if fault := self.faults.find([FaultKind.SILENCE], target):
-            self._silence(fault, tunnel)
-        if fault := self.faults.find([FaultKind.DROP], target):
-            self._drop_soon(fault, tunnel)
-        return True
-
-    def set_fault(self, spec: SetFault) -> Fault:
-        """Set a fault, and let it strike the connections that are open."""
-        fault = self.faults.set(spec)
-        if spec.kind is FaultKind.STREAM_ERROR:
-            conflict = spec.text
-            code = spec.code or (401 if conflict == "device_removed" else 0)
-            for session in [s for s in self.sessions.values() if fault.matches(s.target)]:
-                self.faults.strike(fault, session.target)
-                session.stream_error(code, conflict, fault.name)
-            return fault
-        actions: dict[FaultKind, Callable[[Tunnel], None]] = {
-            FaultKind.RESET: lambda t: t.reset(fault.name),
-            FaultKind.CLOSE: lambda t: t.close(fault.name),
-            FaultKind.DOWN: lambda t: t.reset(fault.name),
-            FaultKind.STALL: lambda t: self._silence(fault, t),
-            FaultKind.SILENCE: lambda t: self._silence(fault, t),
-            FaultKind.DROP: lambda t: self._drop_soon(fault, t),
-        }
-        action = actions.get(spec.kind)
-        if action is not None:
-            for tunnel in list(self.proxy.tunnels.values()):
-                target = Target(tunnel.number, tunnel.account, tunnel.device)
-                if fault.matches(target) and self._chance.uniform(0, 100) < spec.percent:
-                    self.faults.strike(fault, target)
-                    action(tunnel)
-        return fault
-
-    def _silence(self, fault: Fault, tunnel: Tunnel) -> None:
-        self._silenced.setdefault(fault.id, set()).add(tunnel.number)
-        tunnel.stall()
-
-    def _drop_soon(self, fault: Fault, tunnel: Tunnel) -> None:
-        delay = self._chance.uniform(0, DROP_WITHIN_S)
-        asyncio.get_running_loop().call_later(delay, tunnel.reset, fault.name)
-
-    def _fault_ended(self, fault: Fault) -> None:
-        for number in self._silenced.pop(fault.id, ()):
-            tunnel = self.proxy.tunnels.get(number)
-            if tunnel is not None and not any(number in others for others in self._silenced.values()):
-                tunnel.resume()
-        if fault.spec.kind is FaultKind.HOLD:
-            self.delivery.release()
 
     # ---- figures
 

@@ -82,7 +82,7 @@ class Gate:
             keys = DevicePairingData.read(payload.message(_PAIRING))
             return self.desk.welcome(connection, noise_public, keys)
         phone, number = str(payload.int(_USERNAME)), payload.int(_DEVICE)
-        connection.tunnel.account, connection.tunnel.device = phone, number
+        connection.tunnel.account, connection.tunnel.device = phone, number  # from here on faults know whose it is
         account = self.directory.account(phone)
         device = account.devices.get(number) if account is not None else None
         fault = self.faults.find([FaultKind.FAILURE], Target(connection.number, phone, number))

@@ -70,6 +70,18 @@ class TrafficDesk:
             raise RequestError(f"the generator ended with {run.task.exception()}")
         return TrafficState(id=identifier, running=running, sent=run.sent, media_sent=run.media_sent)
 
+    async def wait(self, identifier: str, wait_s: float) -> TrafficState:
+        """The state once the generator has ended, or after `wait_s`."""
+        state, run = self.state(identifier), self._runs[identifier]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while state.running and loop.time() < deadline:
+            working = {task for task in (run.task, *run.revokes) if task is not None and not task.done()}
+            if working:
+                await asyncio.wait(working, timeout=deadline - loop.time(), return_when=asyncio.ALL_COMPLETED)
+            state = self.state(identifier)
+        return state
+
     def end(self, identifier: str) -> TrafficState:
         run = self._runs.get(identifier)
         if run is not None and run.task is not None:

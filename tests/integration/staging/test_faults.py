@@ -198,3 +198,20 @@ async def test_a_dead_code(network: NetworkProcess, engines: Engines) -> None:
     assert float(requested.data["alive_s"]) <= 20
     assert (await engine.event("login_status", timeout=30))["status"] == "timeout"
     assert (await network.client.type_code(PHONE, code)).outcome == "no_request"
+
+
+async def test_a_dial_fault_for_one_account_spares_the_others(network: NetworkProcess, engines: Engines) -> None:
+    """A dial does not name an account: the network finds out whose process it is, even after that was replaced."""
+    other = "221771000020"
+    struck, spared = await engines.linked(PHONE), await engines.linked(other)
+    before = await network.client.last()
+    fault = await network.client.set_fault(SetFault(kind=FaultKind.REFUSE, account=PHONE))
+    await network.client.set_fault(SetFault(kind=FaultKind.RESET))
+    await spared.event("disconnected")
+    await network.client.wait_online(other, after=before)
+    await struck.kill()
+    struck = await engines.start(PHONE)
+    await struck.call("connect")
+    assert "failed to dial" in (await struck.event("ended"))["error"]
+    await network.client.clear_faults(fault.id)
+    assert await network.client.journal(kinds=[JournalKind.READY], account=PHONE, after=before) == []
