@@ -9,7 +9,8 @@ SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 -- Raw engine events, written in the engine's callback, deleted in the transaction that has judged them.
 CREATE TABLE IF NOT EXISTS inbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind INTEGER NOT NULL, hint TEXT NOT NULL, raw BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind INTEGER NOT NULL, message_id TEXT NOT NULL,
+    hint TEXT NOT NULL, raw BLOB NOT NULL
 );
 -- What has been judged: the same message again is no news.
 CREATE TABLE IF NOT EXISTS seen (key BLOB PRIMARY KEY, message_id TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID;

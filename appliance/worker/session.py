@@ -183,10 +183,10 @@ class Worker:
     def _connect(self) -> None:
         self._engine.start(self._spec.proxy, self._store.recent_ids(REMEMBERED))
 
-    def _record(self, kind: RawKind, hint: str, raw: bytes) -> bool:
+    def _record(self, kind: RawKind, message_id: str, hint: str, raw: bytes) -> bool:
         """In the engine's thread. A message that cannot be written down must not be receipted: rather die at once."""
         try:
-            return self._recorder.record(kind, hint, raw)
+            return self._recorder.record(kind, message_id, hint, raw)
         except sqlite3.Error as error:
             self._log.write("ERROR", f"a message cannot be recorded: {error}")
             os._exit(WorkerExit.STORE_BROKEN)

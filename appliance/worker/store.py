@@ -110,7 +110,7 @@ class Recorder:
         self._db: sqlite3.Connection | None = None
         self._stopping = threading.Event()
 
-    def record(self, kind: RawKind, hint: str, raw: bytes) -> bool:
+    def record(self, kind: RawKind, message_id: str, hint: str, raw: bytes) -> bool:
         """Insert and synchronise. On a full disk it waits for space: what is not recorded must not be receipted.
 
         False if the worker is stopping meanwhile and the event could not be recorded. Raises sqlite3.Error.
@@ -120,7 +120,8 @@ class Recorder:
                 if self._db is None:
                     self._db = _connect(self._path)
                 self._db.execute(
-                    "INSERT INTO inbox (at, kind, hint, raw) VALUES (?, ?, ?, ?)", (self._clock(), kind, hint, raw)
+                    "INSERT INTO inbox (at, kind, message_id, hint, raw) VALUES (?, ?, ?, ?, ?)",
+                    (self._clock(), kind, message_id, hint, raw),
                 )
             except sqlite3.Error as error:
                 if not is_disk_full(error):
@@ -225,9 +226,10 @@ class CaptureStore:
         return int(self._db.execute("SELECT count(*) FROM inbox").fetchone()[0])
 
     def recent_ids(self, limit: int) -> list[str]:
-        """Ids of the messages recorded last, judged or not as far as that is known without decoding."""
-        rows = self._db.execute("SELECT message_id FROM seen ORDER BY at DESC LIMIT ?", (limit,))
-        return [row[0] for row in rows][::-1]
+        """Ids of the messages recorded last, oldest first."""
+        judged = self._db.execute("SELECT message_id FROM seen ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
+        waiting = self._db.execute("SELECT message_id FROM inbox WHERE kind = ? ORDER BY id", (RawKind.MESSAGE,))
+        return [row[0] for row in (*reversed(judged), *waiting)]
 
     # ---- what has been judged, and what may be deleted later ----
 

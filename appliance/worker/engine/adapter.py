@@ -35,6 +35,7 @@ from appliance.worker.engine.gate import ReceiptGate
 from appliance.worker.engine.library import EngineError, Library, bytes_at, text_at
 from appliance.worker.engine.log_tap import LogTap, TrafficTimes
 from appliance.worker.engine.protos import companion_pb, neonize_pb
+from appliance.worker.engine.rewind import DecryptionMark, Rewound
 from appliance.worker.engine.translate import CLOSING, REFUSING, SUBSCRIPTIONS, translate
 
 DATABASE: Final = "device.db"
@@ -56,8 +57,8 @@ _CHROME: Final = 1
 _DISPLAY_NAME: Final = "Chrome (Linux)"
 _RAW_CODES: Final = frozenset(RawKind)
 
-Record = Callable[[RawKind, str, bytes], bool]
-"""(kind, hint, raw event) → whether it is on disk; called in the engine's thread."""
+Record = Callable[[RawKind, str, str, bytes], bool]
+"""(kind, message id, hint, raw event) → whether it is on disk; called in the engine's thread."""
 
 
 class Engine:
@@ -85,7 +86,8 @@ class Engine:
         self._on_event = on_event
         self._write_log = write_log
         self._clock = clock
-        self._gate = ReceiptGate()
+        self._mark = DecryptionMark(store_folder / DATABASE)
+        self._gate = ReceiptGate(self._mark)
         self._tap = LogTap(gate=self._gate, write=write_log, on_lost=self._lost, clock=clock)
         self._calls = BoundedCalls()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,12 +121,16 @@ class Engine:
     # ---- connecting ----
 
     def start(self, proxy: str | None, known_ids: list[str]) -> None:
-        """Connect in a thread of its own. `known_ids`: messages that former processes recorded."""
+        """Connect in a thread of its own. `known_ids`: messages that former processes recorded. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._gate.remember(known_ids)
         self.state = EngineState.CONNECTING
+        rewound = self._mark.rewind()
+        if rewound is not Rewound.NOTHING:
+            self._write_log("WARN", f"the last process was killed while it decrypted; taking back: {rewound.value}")
         fd = os.open(self._folder / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.close(fd)
+        self._mark.open()
         threading.Thread(target=self._connect, args=(proxy,), name="engine", daemon=True).start()
 
     def _connect(self, proxy: str | None) -> None:
@@ -196,7 +202,7 @@ class Engine:
     def _record_raw(self, kind: RawKind, payload: bytes) -> None:
         message_id = _message_id(kind, payload)
         hint = self._tap.unavailable_type(message_id) if kind is RawKind.UNDECRYPTABLE else ""
-        if self._record(kind, hint, payload):
+        if self._record(kind, message_id, hint, payload):
             if kind is RawKind.MESSAGE:
                 self._gate.recorded(message_id)
                 self.last_message_at = self._clock()

@@ -22,6 +22,7 @@ from appliance.worker.engine.gate import ReceiptGate
 _ID: Final = re.compile(r' id="([^"]+)"')
 _ATTRIBUTE: Final = re.compile(r' ([a-z_]+)="([^"]*)"')
 _UNAVAILABLE: Final = re.compile(r'^Unavailable message (\S+) from .*\(type: "([a-z_]*)"\)')
+_UNREADABLE: Final = re.compile(r"^Error decrypting message (\S+) from ")
 _IGNORED: Final = re.compile(r"^Ignoring message (\S+) from ")
 _LONG_NUMBER: Final = re.compile(r"\d{7,}")
 """Phone numbers and LIDs; seven digits is the shortest subscriber number with country code."""
@@ -146,6 +147,11 @@ class LogTap:
                 self.times.ping_answered_at = now
             elif "<pair-device" in stanza:
                 self.refs = PairingRefs(count=stanza.count("<ref>"), at=now)
+        elif stanza.startswith("<message"):
+            found = _ID.search(stanza)
+            parts = stanza.count("<enc ")
+            if found and parts:
+                self._gate.arrived(found[1], parts)
         elif stanza.startswith(("<failure", "<stream:error")):
             self.refusal = parse_refusal(stanza)
 
@@ -176,4 +182,6 @@ class LogTap:
                     self._on_lost(found[1])
                 self._gate.no_event(found[1])
         elif text.startswith("Error decrypting message"):
-            self._gate.no_event(None)
+            found = _UNREADABLE.match(text)
+            if found:
+                self._gate.no_event(found[1], whole=True)

@@ -227,23 +227,14 @@ async def test_killed_while_messages_flow_loses_nothing_that_was_receipted(
     lost_in_window = {note.message_id for note in worker.bodies(CaptureNote) if note.note == "lost_in_ack_window"}
     due = await staging.captures_due(phone)
     wanted = {capture.message_id for capture in due} - lost_in_window
-    try:
-        await worker.until(lambda: wanted <= set(worker.spooled()), 10.0)
-    except TimeoutError:
-        missing = wanted - set(worker.spooled())
-        print([c for c in due if c.message_id in missing], lost_in_window)
-        for m in missing:
-            for e in await staging.journal(message_id=m):
-                print(e)
-        print(worker.folder)
-        raise
+    await worker.until(lambda: wanted <= set(worker.spooled()), 30.0)
     spooled = worker.spooled()
     for capture in due:
         if capture.message_id in spooled:
             item, data = spooled[capture.message_id]
             assert hashlib.sha256(data).hexdigest() == capture.sha256 == item.sha256
     assert len(spooled) == len({item.item for item, _ in spooled.values()})
-    assert len(lost_in_window) <= 2
+    assert len(lost_in_window) <= 1
     assert len(due) == 6 * 12
 
 
