@@ -149,6 +149,8 @@ class SessionRunner:
     async def take_over(self, process: WorkerProcess, engine_state: EngineState, connected_at: float | None) -> None:
         """The process of a linking attempt is the session's from now on; the row says so already."""
         self.process = process
+        self.evidence = Evidence(greeted_at=self._fleet.clock.at())
+        self._judge_at = None
         process.listener = self
         await self.feed(i.Promoted(pid=process.pid, engine_state=engine_state, connected_at=connected_at))
 

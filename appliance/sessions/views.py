@@ -32,6 +32,7 @@ def view_of(row: SessionRow, runner: SessionRunner | None, losses_today: int) ->
         pid=None if alive is None else alive.pid,
         engine=None if alive is None or alive.hello is None else alive.hello.engine,
         last_traffic_at=None if beat is None else beat.last_frame_at,
+        memory_bytes=None if beat is None else beat.pss_bytes,
         disconnections_today=losses_today,
     )
 
