@@ -35,7 +35,7 @@ def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
     try:
         result = asyncio.run(rehearsal)
     except (BenchError, ClientError, EmbeddedError, StagingError, TimeoutError) as error:
-        print(f"the rehearsal could not be carried out: {error or 'it took too long'}", file=sys.stderr)
+        print(f"the rehearsal could not be carried out: {str(error) or type(error).__name__}", file=sys.stderr)
         raise typer.Exit(1) from None
     values = msgspec.to_builtins(result)
     if as_json:
