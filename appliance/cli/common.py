@@ -158,7 +158,10 @@ def clock(at: float | None) -> str:
     """A time as people read it, in local time; with the date unless it is today."""
     if at is None:
         return "-"
-    moment = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    try:
+        moment = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    except (ValueError, OverflowError, OSError):  # a sender may claim any time
+        return "?"
     today = datetime.datetime.now(datetime.UTC).astimezone().date()
     return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M")
 

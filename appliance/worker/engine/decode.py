@@ -106,7 +106,7 @@ def _base(info: Any) -> dict[str, Any]:
         "sender": bare(source.Sender),
         "sender_alt": "" if source.IsFromMe else bare(source.SenderAlt),
         "from_me": source.IsFromMe,
-        "sent_at": float(info.Timestamp),
+        "sent_at": info.Timestamp / 1000,  # the engine gives milliseconds
     }
 
 
