@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import sys
 import termios
@@ -17,17 +18,20 @@ from typing import IO, Final
 import msgspec
 
 from appliance.children import end, package_environment, start_tethered
+from appliance.cli.common import demo_folder
 from appliance.cli.events import print_event
 from appliance.client import ApplianceClient, NotRunningError
 from appliance.config import Settings, load_settings
 from appliance.embedded import EmbeddedAppliance, EmbeddedError
+from appliance.logging import configure_logging
 from appliance.model import PairingState, SessionState
-from appliance.sockets import PeerError, wait_connectable
 from appliance.staging.client import StagingClient
-from appliance.staging.control_types import AddAccount, Mix, Traffic, TypingPlan
+from appliance.staging.control_types import INFO_FILE, AddAccount, Mix, Traffic, TypingPlan
 
 _NETWORK_READY_S: Final = 60.0
 """The first start copies and patches the engine library (some 60 MB), on a slow disk this takes seconds."""
+_NETWORK_LOOK_S: Final = 0.05
+"""Its file says that it is ready; nothing tells when a file appears without costing more than looking."""
 _NETWORK_STOP_S: Final = 10.0
 _RECONNECT_S: Final = 0.5
 """Pause before the events are followed again when the daemon was restarted meanwhile."""
@@ -55,7 +59,7 @@ _TRAFFIC: Final = Traffic(
 )
 _UNLINKED: Final = (SessionState.NEW, SessionState.NEEDS_PAIRING)
 _TRY: Final = """
-Try in another terminal ({variable}):
+Try in another terminal{where}:
   {amda} status                        the appliance at a glance
   {amda} session list                  every session, what its state means, what to do
   {amda} media list                    what was captured
@@ -74,6 +78,7 @@ class DemoRunningError(Exception):
 
 async def run_demo(folder: Path) -> None:
     """Run until q, SIGINT, SIGTERM or SIGHUP; leaves no process. Raises DemoRunningError, and what its parts raise."""
+    configure_logging("warning", "console")
     with _locked(folder), _stop_request() as stop:
         work = asyncio.create_task(_work(folder))
         asked = asyncio.create_task(stop.wait())
@@ -94,10 +99,10 @@ async def _work(folder: Path) -> None:
     async with _staging_network(folder) as staging:
         print("Starting the appliance …", flush=True)
         async with EmbeddedAppliance(settings) as appliance, ApplianceClient(appliance.api_socket) as client:
-            last_event = (await client.status()).last_event
             for person in PEOPLE:
                 await staging.add_account(AddAccount(phone=person.phone, name=person.name, plan=TypingPlan.TYPE))
             await asyncio.gather(*(_link(client, staging, person) for person in PEOPLE))
+            last_event = (await client.status()).last_event
             await staging.start_traffic(_TRAFFIC)
             _print_hints(folder)
             await _follow(client, last_event)
@@ -117,23 +122,20 @@ async def _staging_network(folder: Path) -> AsyncIterator[StagingClient]:
     place = folder / "staging"
     place.mkdir(mode=0o700, exist_ok=True)
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
+    (place / INFO_FILE).unlink(missing_ok=True)  # of a network that was killed
     command = [sys.executable, "-P", "-m", "appliance.staging", "--folder", str(place)]
     log_file = folder / "logs" / "staging.log"
     with log_file.open("ab") as log:
         process = await start_tethered(command, environment=package_environment(os.environ), output=log)
     try:
         try:
-            ready = asyncio.create_task(wait_connectable(place / "control.sock", _NETWORK_READY_S))
-            ended = asyncio.create_task(process.wait())
-            await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                raise EmbeddedError(f"the staging network ended at its start: {_last_line(log_file)}")
-            await ready
-        except PeerError as error:
-            raise EmbeddedError(f"the staging network does not get ready: {error}") from error
-        finally:
-            ready.cancel()
-            ended.cancel()
+            async with asyncio.timeout(_NETWORK_READY_S):
+                while not (place / INFO_FILE).exists():
+                    if process.returncode is not None:
+                        raise EmbeddedError(f"the staging network ended at its start: {_last_line(log_file)}")
+                    await asyncio.sleep(_NETWORK_LOOK_S)
+        except TimeoutError:
+            raise EmbeddedError(f"the staging network was not ready after {_NETWORK_READY_S:.0f} s") from None
         async with StagingClient(place) as client:
             yield client
     finally:
@@ -177,9 +179,20 @@ async def _follow(client: ApplianceClient, after: int) -> None:
 
 def _print_hints(folder: Path) -> None:
     ending = "Press q to end it." if sys.stdin.isatty() else "Ctrl-C or SIGTERM ends it."
-    amda = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "amda" else "amda"
-    variable = f"export AMDA_CONFIG={folder / 'amda.toml'}"
-    print(_TRY.format(amda=amda, variable=variable, folder=folder, ending=ending), flush=True)
+    print(_TRY.format(amda=_program(), where=_where(folder), folder=folder, ending=ending), flush=True)
+
+
+def _program() -> str:
+    """How this very program is called from here: a checkout's is on nobody's PATH."""
+    program = Path(sys.argv[0]).absolute()
+    if program.name != "amda":
+        return f"{sys.executable} -m appliance"
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
+def _where(folder: Path) -> str:
+    """What a second terminal needs to find this demo: nothing, if it is the checkout's own."""
+    return "" if folder == demo_folder() else f" (first: export AMDA_CONFIG={shlex.quote(str(folder / 'amda.toml'))})"
 
 
 @contextlib.contextmanager
