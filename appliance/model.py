@@ -154,6 +154,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     engine: str | None = None
     last_traffic_at: float | None = None
+    memory_bytes: int | None = None
+    """Of its process (PSS), as it last reported."""
     disconnections_today: int = 0
     media_bytes: int = 0
     media_count: int = 0
@@ -172,10 +174,24 @@ class PairingView(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     qr: str | None = None
     expires_at: float | None = None
+    remaining_s: float | None = None
+    """Seconds that `code` or `qr` can still be used."""
     reason: str | None = None
     remedy: str | None = None
     position: int | None = None
+    """Place in the queue, from 1."""
     wait_s: float | None = None
+    """When its turn comes, by what the latest attempts have taken: an estimate."""
+    started_at: float | None = None
+    """When it took a slot, …"""
+    shown_at: float | None = None
+    """… its first code was shown, …"""
+    accepted_at: float | None = None
+    """… the phone accepted, …"""
+    ended_at: float | None = None
+    """… and it ended."""
+    tries: int = 1
+    """How often a code had to be asked for."""
 
 
 class MediaView(msgspec.Struct, frozen=True, kw_only=True):
