@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neonize.proto.waE2E import WAWebProtobufsE2E_pb2 as e2e
 
 from appliance.model import MediaKind
 from appliance.staging import messages
@@ -17,6 +16,7 @@ from appliance.staging.crypto import media
 from appliance.staging.crypto.app_state import AppStateKey
 from appliance.staging.crypto.media import MediaType
 from appliance.staging.messages import MediaDetails, ProtocolType, ViewOnce
+from appliance.worker.engine.protos import e2e_pb as e2e
 
 FIELDS = {
     MediaKind.IMAGE: "imageMessage",
