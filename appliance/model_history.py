@@ -133,6 +133,7 @@ class AlertRule(enum.StrEnum):
     CRASH_LOOP = "crash_loop"
     OUTDATED = "outdated"
     MEMORY = "memory"
+    FORK_SERVER = "fork_server"
     STORAGE = "storage"
     REDIS = "redis"
     QUOTA = "quota"
@@ -233,7 +234,58 @@ class PersonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     contact: Annotated[str, Meta(min_length=5, max_length=500, pattern=r"^[A-Za-z][A-Za-z0-9+.\-]*://[!-~]+$")]
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a session's log; secrets and phone numbers are masked."""
+class UptimeList(msgspec.Struct, frozen=True, kw_only=True):
+    strips: list[UptimeStrip]
 
-    text: str
+
+class AlertList(msgspec.Struct, frozen=True, kw_only=True):
+    """Open ones first, then ended ones; newest first."""
+
+    alerts: list[AlertView]
+
+
+class RuleList(msgspec.Struct, frozen=True, kw_only=True):
+    rules: list[RuleView]
+
+
+class SilenceList(msgspec.Struct, frozen=True, kw_only=True):
+    silences: list[SilenceView]
+
+
+class TestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without a session the operators are told, with one its person."""
+
+    session: SessionId | None = None
+
+
+class TestOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    outcomes: list[TestOutcome]
+
+
+class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every condition must hold; times are seconds since the epoch, `until` is exclusive."""
+
+    session: SessionId | None = None
+    reason: Annotated[str, Meta(max_length=40)] | None = None
+    since: float | None = None
+    until: float | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
+    """`next` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class UptimeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    span: UptimeSpan = UptimeSpan.DAY
+    session: SessionId | None = None
+
+
+class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    ended_since: float | None = None
+    """Ended alerts since then, too; without it those of the last day."""
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    lines: Annotated[int, Meta(ge=0, le=10_000)] = 200
+    """Begin with so many old ones."""
+    follow: bool = False
+    """Go on with new ones until the client leaves."""

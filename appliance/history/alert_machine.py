@@ -7,7 +7,7 @@ that a decision depends on is part of the alerts' stored state, so a restart of 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -84,8 +84,9 @@ def step(
     settings: AlertSettings,
     now: float,
     new_id: Callable[[], str],
+    persons: Collection[str] = (),
 ) -> Step:
-    """Judge everything once."""
+    """Judge everything once. `persons`: sessions of which a person is known."""
     silences = tuple(silences)
     going: dict[Key, Alert] = {}
     closed: list[Alert] = []
@@ -106,8 +107,8 @@ def step(
         else:
             going[key] = after
     operators = _tell_operators(going, closed, silences, settings, now)
-    persons = _tell_persons(going, silences, settings, now)
-    return Step(open=going, closed=closed, transitions=transitions, operators=operators, persons=persons)
+    told = _tell_persons(going, persons, silences, settings, now)
+    return Step(open=going, closed=closed, transitions=transitions, operators=operators, persons=told)
 
 
 def _sane(alert: Alert | None, now: float) -> Alert | None:
@@ -217,14 +218,18 @@ def _news(alert: Alert, repeat_s: float, now: float) -> News | None:
 
 
 def _tell_persons(
-    going: dict[Key, Alert], silences: tuple[Silence, ...], settings: AlertSettings, now: float
+    going: dict[Key, Alert],
+    persons: Collection[str],
+    silences: tuple[Silence, ...],
+    settings: AlertSettings,
+    now: float,
 ) -> list[Telling]:
     """What somebody's own person must do; never at night, whatever it is."""
     if is_quiet(settings, now):
         return []
     tellings = []
     for key, alert in going.items():
-        concerned = RULES[alert.rule].person and alert.session and alert.phase is AlertPhase.DOWN
+        concerned = RULES[alert.rule].person and alert.session in persons and alert.phase is AlertPhase.DOWN
         if not concerned or alert.well_since is not None or any(silence.covers(alert, now) for silence in silences):
             continue
         if alert.person_told_at is None:

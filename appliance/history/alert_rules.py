@@ -32,13 +32,14 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the appliance at one moment. `storage` and `redis`: what is wrong; empty: nothing; None: not
+    """What is known of the appliance at one moment. Troubles: what is wrong; empty: nothing; None: not
     known."""
 
     now: float
     sessions: tuple[SessionFacts, ...] = ()
     lost_sessions: int = 0
     """Sessions that lost their connection within the window of the rate."""
+    fork_server: str | None = None
     storage: str | None = None
     redis: str | None = None
     storage_share: float | None = None
@@ -87,6 +88,12 @@ RULES: Final[dict[AlertRule, Rule]] = {
         meaning="A session's process uses much memory; it is restarted if it goes on growing.",
         remedy="Nothing, unless it repeats: then amda session restart ID, and report it.",
         hold_s=300.0,  # a large download is over by then
+    ),
+    AlertRule.FORK_SERVER: Rule(
+        severity=_P,
+        meaning="The parent of the sessions' processes is away: no session can be started.",
+        remedy="It is started again by itself; if it stays away: journalctl -u amda-sessions",
+        hold_s=30.0,  # within that time everybody is back after its death
     ),
     AlertRule.STORAGE: Rule(
         severity=_A,
@@ -167,6 +174,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         rule, name = key
         if not name:
             unknown = {
+                AlertRule.FORK_SERVER: self.facts.fork_server is None,
                 AlertRule.STORAGE: self.facts.storage is None,
                 AlertRule.REDIS: self.facts.redis is None,
                 AlertRule.QUOTA: self.facts.storage_share is None,
@@ -202,6 +210,8 @@ def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSetting
     outdated = sum(one.state is SessionState.OUTDATED for one in facts.sessions)
     if outdated:
         _add(found, AlertRule.OUTDATED, "", f"WhatsApp refuses the engine's version ({outdated} sessions)")
+    if facts.fork_server:
+        _add(found, AlertRule.FORK_SERVER, "", facts.fork_server)
     if facts.storage:
         _add(found, AlertRule.STORAGE, "", facts.storage)
     if facts.redis:

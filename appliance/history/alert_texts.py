@@ -27,6 +27,7 @@ _TITLES: Final[dict[AlertRule, str]] = {
     AlertRule.CRASH_LOOP: "crashes again and again",
     AlertRule.OUTDATED: "engine outdated",
     AlertRule.MEMORY: "process too large",
+    AlertRule.FORK_SERVER: "fork server away",
     AlertRule.STORAGE: "storage unhealthy",
     AlertRule.REDIS: "Redis unhealthy",
     AlertRule.QUOTA: "storage nearly full",

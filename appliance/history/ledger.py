@@ -152,10 +152,10 @@ class Ledger:
         sql = f"SELECT {_COLUMNS} FROM disconnections WHERE {where} ORDER BY at, id"  # noqa: S608 - constants
         return list(_views(await self._database.fetch_all(sql, parameters)))
 
-    async def losses(self, since: float) -> list[tuple[str, DisconnectReason]]:
-        """Session and reason of every row since then: for the alert rules, which ask often."""
-        rows = await self._database.fetch_all("SELECT session, reason FROM disconnections WHERE at >= ?", (since,))
-        return [(row["session"], DisconnectReason(row["reason"])) for row in rows if row["reason"] in _KNOWN]
+    async def losses(self, since: float) -> list[tuple[str, DisconnectReason, float]]:
+        """Session, reason and time of every row since then: for the alert rules, which ask often."""
+        rows = await self._database.fetch_all("SELECT session, reason, at FROM disconnections WHERE at >= ?", (since,))
+        return [(row["session"], DisconnectReason(row["reason"]), row["at"]) for row in rows if row["reason"] in _KNOWN]
 
     async def prune(self, older_than: float) -> int:
         """Delete rows from before then; returns how many."""

@@ -1,0 +1,133 @@
+"""Where messages may go: what a target is, and that a person's contact cannot be turned against this machine.
+
+Contacts come in by the API. Without a check one could have the daemon speak to services that only it can reach, read
+files into messages, or pop up windows on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from appliance.history.settings import MIN_SECRET, URL_PATTERN, AlertSettings
+from appliance.problems import invalid
+
+WEBHOOK_SCHEMES: Final = frozenset({"http", "https"})
+_LOCAL_SCHEMES: Final = frozenset(
+    {"dbus", "qt", "kde", "glib", "gnome", "macosx", "windows", "syslog", "file", "apprise", "mqtt", "mqtts"}
+)
+"""Apprise services that act on this machine or read from it, and brokers that are usually found beside us."""
+_FILE_KEYS: Final = frozenset({"template", "file", "config", "attach", "cert", "key"})
+"""Query keys with which some of apprise's services read a file of this machine."""
+_HOST_KEYS: Final = frozenset({"smtp", "host", "server"})
+"""Query keys that name another host than the URL itself."""
+
+
+class ForbiddenTargetError(Exception):
+    """The target lies where contacts must not lie; `str()` is one line without the target's secrets."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_global and not parsed.is_multicast
+
+
+def check_contact(contact: str, settings: AlertSettings) -> None:
+    """Raises ProblemError 400 for a contact that can never be used. (Names are resolved at each delivery.)"""
+    field = "contact"
+    if not URL_PATTERN.fullmatch(contact) or contact.count("://") > 1:
+        raise invalid(field, "The contact is not one URL.", "Write it like mailto://user:password@example.org")
+    try:
+        parts = urlsplit(contact)
+        host = parts.hostname or ""
+    except ValueError:
+        raise invalid(field, "The contact is not a valid URL.", "Check the part after ://") from None
+    scheme = parts.scheme.lower()
+    if scheme in WEBHOOK_SCHEMES and len(settings.webhook_secret) < MIN_SECRET:
+        raise invalid(field, "Webhooks are signed, and there is no key yet.", "Set alerts.webhook_secret first.")
+    if scheme in _LOCAL_SCHEMES:
+        raise invalid(field, f"{scheme}:// acts on the server itself.", "Use mailto://, tgram://, ntfy:// or https://")
+    keys = {key.lower() for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if keys & _FILE_KEYS:
+        raise invalid(field, f"{', '.join(sorted(keys & _FILE_KEYS))} may not be given.", "Leave it out.")
+    if not settings.private_contacts and _is_private_literal(host):
+        raise invalid(field, "The contact lies in a private network.", "Use a public address.")
+
+
+async def check_reachable(target: str, settings: AlertSettings) -> None:
+    """Before each delivery to a person by apprise: every host that the target names is public, as far as it can be
+    resolved. Raises ForbiddenTargetError."""
+    if settings.private_contacts:
+        return
+    parts = urlsplit(target)
+    hosts = [parts.hostname or ""]
+    hosts += [value for key, value in parse_qsl(parts.query) if key.lower() in _HOST_KEYS]
+    for host in filter(None, hosts):
+        if _is_private_literal(host):
+            raise ForbiddenTargetError("the contact lies in a private network")
+        for address in await _addresses(host):
+            if not is_public(address):
+                raise ForbiddenTargetError("the contact's name leads into a private network")
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names for a webhook's connection itself, so that no second answer can differ from the checked one."""
+
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = [result for result in await self._inner.resolve(host, port, family) if is_public(result["host"])]
+        if not found:
+            raise ForbiddenTargetError("the contact's name leads into a private network")
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def connector(settings: AlertSettings, *, person: bool, host: str) -> aiohttp.TCPConnector:
+    """For one webhook. Raises ForbiddenTargetError: a literal address is not resolved, so it is checked here."""
+    if not person or settings.private_contacts:
+        return aiohttp.TCPConnector()
+    if _is_private_literal(host):
+        raise ForbiddenTargetError("the contact lies in a private network")
+    return aiohttp.TCPConnector(resolver=PublicResolver(), use_dns_cache=False)
+
+
+def _is_private_literal(host: str) -> bool:
+    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(".localhost"):
+        return True
+    try:
+        address = socket.inet_ntoa(socket.inet_aton(host))  # also 127.1 and 2130706433
+    except OSError:
+        address = host
+    try:
+        ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return not is_public(address)
+
+
+async def _addresses(host: str) -> list[str]:
+    """Empty for what is no host: many services put a token there."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]) for entry in found]
