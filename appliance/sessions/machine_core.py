@@ -17,8 +17,10 @@ from appliance.sessions.settings import KeepaliveSettings, ReconnectSettings
 
 _HANGING: Final = frozenset({DisconnectReason.LOGIN_TIMEOUT, DisconnectReason.START_FAILED})
 """Besides the degraded ones: reasons after which a process cannot be trusted to end in order."""
-_NO_REDIAL: Final = frozenset({DisconnectReason.LOGIN_TIMEOUT, DisconnectReason.ENGINE_ENDED})
-"""Transient, but the engine of this process does nothing about it any more."""
+_NO_REDIAL: Final = frozenset(
+    {DisconnectReason.LOGIN_TIMEOUT, DisconnectReason.ENGINE_ENDED, DisconnectReason.DIAL_FAILED}
+)
+"""Transient, but the engine of this process does nothing about it any more: it never repeats a first dial."""
 RAW_SHOWN: Final = 200
 """Characters of WhatsApp's own text in a session's explanation; the ledger keeps all of it."""
 
