@@ -9,7 +9,9 @@ import pytest
 
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.pairing.redis_client import RedisClient
 from appliance.redis_server import RedisServer
+from tests.integration.daemon.rig import ApiRig
 
 
 @pytest.fixture
@@ -32,3 +34,17 @@ async def bus(database: Database) -> EventBus:
     made = EventBus(database, kept=1000)
     await made.load()
     return made
+
+
+@pytest.fixture
+async def api_rig(
+    tmp_path: Path, database: Database, bus: EventBus, redis_server: RedisServer
+) -> AsyncIterator[ApiRig]:
+    redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
+    made = ApiRig(tmp_path, database, bus, redis)
+    await made.server.start()
+    yield made
+    await made.pairing.close()
+    await bus.close()
+    await made.server.stop()
+    await redis.close()

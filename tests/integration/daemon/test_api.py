@@ -9,121 +9,36 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import msgspec
 import pytest
 
-from appliance.api.events import EventsResource
-from appliance.api.media import MediaResource
-from appliance.api.pairings import PairingsResource
 from appliance.api.server import ApiServer
-from appliance.api.sessions import SessionsResource
-from appliance.api.status import Health, StatusResource
 from appliance.client import ApiError, ApplianceClient, NotRunningError
-from appliance.config import load_settings
-from appliance.database import Database
-from appliance.events import EventBus
-from appliance.media.folder import FolderStore
-from appliance.media.index import MediaIndex
-from appliance.media.intake import MediaIntake
-from appliance.model import Category, MediaKind, PairingState, PairMethod, SessionState
-from appliance.pairing.record import PairingRecord
-from appliance.pairing.redis_client import RedisClient
-from appliance.pairing.service import PairingService
-from appliance.protocol import Paired, PairShown, Signal, SignalKind, SpoolItem
+from appliance.model import Category, PairingState, PairMethod, SessionState
+from appliance.protocol import Paired, PairShown, Signal, SignalKind
 from appliance.redis_server import RedisServer
-from tests.daemon_fakes import FakeSessions
-
-DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
-
-
-class Rig:
-    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient) -> None:
-        self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
-        self.bus = bus
-        self.sessions = FakeSessions()
-        self.index = MediaIndex(database)
-        store = FolderStore(folder / "media")
-        self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
-        self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
-        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state)
-        resources = [
-            SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
-            PairingsResource(self.pairing),
-            MediaResource(self.index, store),
-            EventsResource(bus),
-            StatusResource(
-                settings=self.settings,
-                node_id="node",
-                started_at=time.time(),
-                sessions=self.sessions,
-                media=self.index,
-                intake=lambda: self.intake.state,
-                bus=bus,
-                health=health,
-            ),
-        ]
-        self.socket = folder / "run" / "api.sock"
-        self.server = ApiServer(
-            [route for resource in resources for route in resource.routes()],
-            socket=self.socket,
-            request_bytes=4096,
-            request_s=30,
-        )
-
-    async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:
-        folder = self.settings.paths.sessions / session / "store" / "spool"
-        folder.mkdir(parents=True, exist_ok=True)
-        item = SpoolItem(
-            item=message_id,
-            session=session,
-            category="view-once",
-            kind=MediaKind.IMAGE,
-            mimetype="image/png",
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            message_id=message_id,
-            chat="221771234512@s.whatsapp.net",
-            sender="221771234512@s.whatsapp.net",
-            sent_at=1_790_000_000.0,
-            captured_at=1_790_000_000.0,
-        )
-        (folder / f"{message_id}.data").write_bytes(data)
-        (folder / f"{message_id}.json").write_bytes(msgspec.json.encode(item))
-        await self.intake.drain(session)
+from tests.integration.daemon.rig import DATA, ApiRig
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, database: Database, bus: EventBus, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
-    made = Rig(tmp_path, database, bus, redis)
-    await made.server.start()
-    yield made
-    await made.pairing.close()
-    await bus.close()
-    await made.server.stop()
-    await redis.close()
-
-
-@pytest.fixture
-async def client(rig: Rig) -> AsyncIterator[ApplianceClient]:
-    async with ApplianceClient(rig.socket) as opened:
+async def client(api_rig: ApiRig) -> AsyncIterator[ApplianceClient]:
+    async with ApplianceClient(api_rig.socket) as opened:
         yield opened
 
 
-async def test_sessions_from_creation_to_removal(rig: Rig, client: ApplianceClient) -> None:
+async def test_sessions_from_creation_to_removal(api_rig: ApiRig, client: ApplianceClient) -> None:
     created = await client.create_session("one", "First")
     assert (created.id, created.name, created.state) == ("one", "First", SessionState.NEW)
     assert [view.id for view in await client.sessions()] == ["one"]
     assert (await client.start_session("one")).state is SessionState.CONNECTING
     assert (await client.stop_session("one")).state is SessionState.STOPPED
     await client.remove_session("one", purge=True)
-    assert rig.sessions.removed == [("one", True)]
+    assert api_rig.sessions.removed == [("one", True)]
     with pytest.raises(ApiError) as caught:
         await client.session("one")
     assert (caught.value.problem.status, caught.value.remedy) == (404, "List them: amda session list")
 
 
-async def test_wrong_input_names_field_and_remedy(rig: Rig, client: ApplianceClient) -> None:
+async def test_wrong_input_names_field_and_remedy(api_rig: ApiRig, client: ApplianceClient) -> None:
     with pytest.raises(ApiError) as caught:
         await client.create_session("Bad Id")
     assert (caught.value.problem.status, caught.value.problem.field) == (400, "id")
@@ -133,7 +48,7 @@ async def test_wrong_input_names_field_and_remedy(rig: Rig, client: ApplianceCli
         await client.create_session("s4")
 
 
-async def test_every_error_is_a_problem(rig: Rig) -> None:
+async def test_every_error_is_a_problem(api_rig: ApiRig) -> None:
     cases = [
         ("GET", "/v1/nothing", None, 404, ""),
         ("PUT", "/v1/sessions", None, 405, ""),
@@ -147,7 +62,7 @@ async def test_every_error_is_a_problem(rig: Rig) -> None:
         ("GET", "/v1/events?after=-1", None, 400, "after"),
         ("GET", "/v1/media/../../etc/passwd", None, 404, ""),
     ]
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http:
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(api_rig.socket))) as http:
         for method, path, body, status, field in cases:
             async with http.request(method, f"http://amda{path}", data=body) as response:
                 assert response.status == status, path
@@ -157,10 +72,10 @@ async def test_every_error_is_a_problem(rig: Rig) -> None:
                 assert found["title"]
 
 
-async def test_linking_by_code_is_followed_to_its_end(rig: Rig, client: ApplianceClient) -> None:
+async def test_linking_by_code_is_followed_to_its_end(api_rig: ApiRig, client: ApplianceClient) -> None:
     await client.create_session("one")
     view = await client.pair("one", phone="+221 77 123 45 12")
-    worker = await rig.sessions.begun.get()
+    worker = await api_rig.sessions.begun.get()
     worker.report(PairShown(method=PairMethod.CODE, value="ABCD-EFGH", expires_at=time.time() + 100))
     codes, last = [], view
     async with asyncio.timeout(10):
@@ -176,7 +91,7 @@ async def test_linking_by_code_is_followed_to_its_end(rig: Rig, client: Applianc
 
 
 async def test_refusals_of_linking_reach_the_caller(
-    rig: Rig, client: ApplianceClient, redis_server: RedisServer
+    api_rig: ApiRig, client: ApplianceClient, redis_server: RedisServer
 ) -> None:
     await client.create_session("one")
     with pytest.raises(ApiError, match="starts with 0"):
@@ -187,17 +102,17 @@ async def test_refusals_of_linking_reach_the_caller(
     assert (caught.value.problem.status, caught.value.retry_after_s) == (503, 30.0)
 
 
-async def test_media_is_listed_and_streamed_whole_and_in_part(rig: Rig, client: ApplianceClient) -> None:
+async def test_media_is_listed_and_streamed_whole_and_in_part(api_rig: ApiRig, client: ApplianceClient) -> None:
     await client.create_session("one")
     for number in range(5):
-        await rig.capture("one", f"M{number}", DATA + bytes([number]))
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
     items = [item async for item in client.all_media(session="one", category=Category.VIEW_ONCE, page=2)]
     assert sorted(item.message_id for item in items) == [f"M{number}" for number in range(5)]
     assert items[0].sender == "+22177·····12@s.whatsapp.net"
     content = b"".join([piece async for piece in client.media_content(items[0].id)])
     assert hashlib.sha256(content).hexdigest() == items[0].sha256
     url = f"http://amda/v1/media/{items[0].id}/content"
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http:
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(api_rig.socket))) as http:
         async with http.get(url, headers={"Range": "bytes=8-11"}) as response:
             assert (response.status, await response.read()) == (206, b"\x00\x01\x02\x03")
             assert response.headers["Content-Range"] == f"bytes 8-11/{len(content)}"
@@ -210,10 +125,10 @@ async def test_media_is_listed_and_streamed_whole_and_in_part(rig: Rig, client: 
         await client.media_item("nothing")
 
 
-async def test_events_resume_where_they_were(rig: Rig, client: ApplianceClient) -> None:
+async def test_events_resume_where_they_were(api_rig: ApiRig, client: ApplianceClient) -> None:
     for number in range(3):
-        await rig.bus.publish("media.stored", "one", number=number)
-    await rig.bus.publish("session.state", "two", state="online")
+        await api_rig.bus.publish("media.stored", "one", number=number)
+    await api_rig.bus.publish("session.state", "two", state="online")
     seen = []
     async with asyncio.timeout(5):
         async for event in client.events(after=1, session="one"):
@@ -226,7 +141,7 @@ async def test_events_resume_where_they_were(rig: Rig, client: ApplianceClient) 
     assert [event.seq for event in seen] == [2, 3, 4]
     assert seen[0].data == {"number": 1}
     async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rig.socket))) as http,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(api_rig.socket))) as http,
         http.get("http://amda/v1/events?after=0", headers={"Last-Event-ID": "3"}) as response,
     ):
         while not (line := await response.content.readline()).startswith(b"id:"):
@@ -234,7 +149,9 @@ async def test_events_resume_where_they_were(rig: Rig, client: ApplianceClient) 
         assert line == b"id: 4\n"
 
 
-async def test_status_names_what_is_degraded(rig: Rig, client: ApplianceClient, redis_server: RedisServer) -> None:
+async def test_status_names_what_is_degraded(
+    api_rig: ApiRig, client: ApplianceClient, redis_server: RedisServer
+) -> None:
     await client.create_session("one")
     status = await client.status()
     assert status.sessions == {SessionState.NEW: 1}
@@ -243,7 +160,7 @@ async def test_status_names_what_is_degraded(rig: Rig, client: ApplianceClient, 
     ready = await client.readiness()
     assert ready.ready
     assert [part.part for part in ready.degraded] == ["redis"]
-    rig.sessions.fork_server_trouble = "nobody listens there any more"
+    api_rig.sessions.fork_server_trouble = "nobody listens there any more"
     ready = await client.readiness()
     assert not ready.ready
     assert {part.part for part in ready.degraded} == {"redis", "forkserver"}
@@ -252,8 +169,8 @@ async def test_status_names_what_is_degraded(rig: Rig, client: ApplianceClient, 
     assert any(setting.key == "state_dir" for setting in await client.config())
 
 
-async def test_socket_is_for_user_and_group_only(rig: Rig) -> None:
-    assert rig.socket.stat().st_mode & 0o777 == 0o660
+async def test_socket_is_for_user_and_group_only(api_rig: ApiRig) -> None:
+    assert api_rig.socket.stat().st_mode & 0o777 == 0o660
 
 
 async def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:

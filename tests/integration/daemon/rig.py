@@ -1,0 +1,86 @@
+"""The daemon's API on a real socket, database and Redis; only the sessions are a fake."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import msgspec
+
+from appliance.api.events import EventsResource
+from appliance.api.media import MediaResource
+from appliance.api.pairings import PairingsResource
+from appliance.api.server import ApiServer
+from appliance.api.sessions import SessionsResource
+from appliance.api.status import Health, StatusResource
+from appliance.config import load_settings
+from appliance.database import Database
+from appliance.events import EventBus
+from appliance.media.folder import FolderStore
+from appliance.media.index import MediaIndex
+from appliance.media.intake import MediaIntake
+from appliance.model import MediaKind
+from appliance.pairing.record import PairingRecord
+from appliance.pairing.redis_client import RedisClient
+from appliance.pairing.service import PairingService
+from appliance.protocol import SpoolItem
+from tests.daemon_fakes import FakeSessions
+
+DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+class ApiRig:
+    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient) -> None:
+        self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
+        self.bus = bus
+        self.sessions = FakeSessions()
+        self.index = MediaIndex(database)
+        store = FolderStore(folder / "media")
+        self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
+        self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
+        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state)
+        resources = [
+            SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
+            PairingsResource(self.pairing),
+            MediaResource(self.index, store),
+            EventsResource(bus),
+            StatusResource(
+                settings=self.settings,
+                node_id="node",
+                started_at=time.time(),
+                sessions=self.sessions,
+                media=self.index,
+                intake=lambda: self.intake.state,
+                bus=bus,
+                health=health,
+            ),
+        ]
+        self.socket = folder / "run" / "api.sock"
+        self.server = ApiServer(
+            [route for resource in resources for route in resource.routes()],
+            socket=self.socket,
+            request_bytes=4096,
+            request_s=30,
+        )
+
+    async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:
+        folder = self.settings.paths.sessions / session / "store" / "spool"
+        folder.mkdir(parents=True, exist_ok=True)
+        item = SpoolItem(
+            item=message_id,
+            session=session,
+            category="view-once",
+            kind=MediaKind.IMAGE,
+            mimetype="image/png",
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            message_id=message_id,
+            chat="221771234512@s.whatsapp.net",
+            sender="221771234512@s.whatsapp.net",
+            sent_at=1_790_000_000.0,
+            captured_at=1_790_000_000.0,
+        )
+        (folder / f"{message_id}.data").write_bytes(data)
+        (folder / f"{message_id}.json").write_bytes(msgspec.json.encode(item))
+        await self.intake.drain(session)
