@@ -141,7 +141,7 @@ async def follow(session: str, store_of: StoreOf, lines: int) -> AsyncIterator[l
     store = await store_of(session)
     while True:
         if not store.is_dir():
-            raise conflict(f"The folder of session {session} is gone.", f"Link it again: amda pair {session} --phone +…")
+            raise conflict(f"The store of session {session} is gone.", f"Link it: amda pair {session} --phone +…")
         with Tail(store, lines) as tail:
             yield tail.read()
             async for _ in watchfiles.awatch(

@@ -24,6 +24,11 @@ _LOCAL_SCHEMES: Final = frozenset(
     {"dbus", "qt", "kde", "glib", "gnome", "macosx", "windows", "syslog", "file", "apprise", "mqtt", "mqtts"}
 )
 """Apprise services that act on this machine or read from it, and brokers that are usually found beside us."""
+_TOKEN_SCHEMES: Final = frozenset(
+    {"tgram", "discord", "slack", "pover", "pbul", "twilio", "vonage", "whatsapp", "threema", "d7sms", "msg91"}
+)
+"""Services at one place of the internet: where others name a host these have a token, which may look like an address
+and must not be asked of a name server."""
 _FILE_KEYS: Final = frozenset({"template", "file", "config", "attach", "cert", "key"})
 """Query keys with which some of apprise's services read a file of this machine."""
 _HOST_KEYS: Final = frozenset({"smtp", "host", "server"})
@@ -63,7 +68,7 @@ def check_contact(contact: str, settings: AlertSettings) -> None:
     keys = {key.lower() for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if keys & _FILE_KEYS:
         raise invalid(field, f"{', '.join(sorted(keys & _FILE_KEYS))} may not be given.", "Leave it out.")
-    if not settings.private_contacts and _is_private_literal(host):
+    if not settings.private_contacts and scheme not in _TOKEN_SCHEMES and _is_private_literal(host):
         raise invalid(field, "The contact lies in a private network.", "Use a public address.")
 
 
@@ -73,7 +78,7 @@ async def check_reachable(target: str, settings: AlertSettings) -> None:
     if settings.private_contacts:
         return
     parts = urlsplit(target)
-    hosts = [parts.hostname or ""]
+    hosts = [] if parts.scheme.lower() in _TOKEN_SCHEMES else [parts.hostname or ""]
     hosts += [value for key, value in parse_qsl(parts.query) if key.lower() in _HOST_KEYS]
     for host in filter(None, hosts):
         if _is_private_literal(host):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from appliance.database import Database
-from appliance.history.ledger import Ledger, Query, Versions
+from appliance.history.ledger import Ledger, Query
 from appliance.sessions.inputs import CloseRows, LoggedIn, OpenRow, RefineRow
 from appliance.sessions.policy import Action
 from appliance.sessions.reasons import DisconnectReason
 
 NOW = 1_800_000_000.0
-VERSIONS = Versions(engine="0.5.2", whatsapp="2.3000.1")
+VERSIONS = "0.5.2/2.3000.1"
 
 
 class Clocks:
@@ -115,7 +115,7 @@ async def test_queries_and_pages(ledger: Ledger) -> None:
     assert [row.at - NOW for row in await ledger.rows(Query(session="a"))] == [1, 3]
     assert [row.at - NOW for row in await ledger.rows(Query(since=NOW + 1, until=NOW + 3))] == [1, 2]
     assert await ledger.rows(Query(reason=DisconnectReason.CRASH)) == []
-    assert await ledger.losses(NOW + 4) == [("b", DisconnectReason.SOCKET_CLOSED)]
+    assert await ledger.losses(NOW + 4) == [("b", DisconnectReason.SOCKET_CLOSED, NOW + 4)]
 
 
 async def test_retention(ledger: Ledger) -> None:
