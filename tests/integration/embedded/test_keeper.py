@@ -18,8 +18,8 @@ from appliance.processes import children_of, identify, is_running
 LISTENS = """
 import signal, sys
 from appliance.sockets import bind_unix
-sock = bind_unix(sys.argv[1])
 print("said by the program", flush=True)
+sock = bind_unix(sys.argv[1])
 while True:
     signal.pause()
 """
