@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.model_api import SettingView
 from appliance.protocol import CaptureSettings
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
@@ -159,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: KeepaliveSettings
     reconnect: ReconnectSettings
     fleet: FleetSettings
+    history: HistorySettings
+    alerts: AlertSettings
     limits: Limits
     log: Log
 
@@ -179,6 +182,8 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "keepalive": KeepaliveSettings,
     "reconnect": ReconnectSettings,
     "fleet": FleetSettings,
+    "history": HistorySettings,
+    "alerts": AlertSettings,
     "limits": Limits,
     "log": Log,
 }
@@ -228,19 +233,21 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         text = environ[variable]
         values[section][key] = _convert(_from_text(text, kind), kind, variable, strict=False)
     _fill_folders(values, environ)
-    return Settings(**{section: _SECTIONS[section](**values[section]) for section in _SECTIONS})  # type: ignore[arg-type]
+    return Settings(**{section: _build(section, values[section]) for section in _SECTIONS})
 
 
 def describe(settings: Settings) -> Iterator[SettingView]:
     """Every setting in order, with its effective value, its variable and its description. No secret is among them:
-    a URL's password is replaced."""
+    a URL's password is replaced, and what is marked as secret is shown as dots."""
     for section, struct in _SECTIONS.items():
         hints = typing.get_type_hints(struct, include_extras=True)
         current = getattr(settings, section)
         for key, hint in hints.items():
             description = _CAPTURE_DESCRIPTIONS[key] if struct is CaptureSettings else _description(hint)
             value = msgspec.to_builtins(getattr(current, key), enc_hook=str)
-            if isinstance(value, str) and "://" in value:
+            if value and _is_secret(hint):
+                value = "···"
+            elif isinstance(value, str) and "://" in value:
                 value = hide_password(value)
             yield SettingView(
                 section=section, key=key, value=value, variable=_variable(section, key), description=description
@@ -258,6 +265,14 @@ def hide_password(url: str) -> str:
     if not at or ":" not in login:
         return url
     return f"{scheme}://{login.partition(':')[0]}:···@{place}"
+
+
+def _build(section: str, values: Mapping[str, Any]) -> Any:
+    """One section complete. Raises ConfigError for values that are good alone and contradict each other."""
+    try:
+        return _SECTIONS[section](**values)
+    except ValueError as error:
+        raise ConfigError(f"{section}: {error}") from error
 
 
 def _read_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -299,8 +314,10 @@ def _field_type(section: str, key: str, place: str) -> Any:
     return hints[key]
 
 
-def _from_text(text: str, kind: Any) -> str | None:
-    """An empty variable means "none" where the field allows it."""
+def _from_text(text: str, kind: Any) -> str | list[str] | None:
+    """An empty variable means "none" where the field allows it; a list's items are separated by blanks."""
+    if typing.get_origin(_bare(kind)) is tuple:
+        return text.split()
     return None if text == "" and _allows_none(kind) else text
 
 
@@ -345,9 +362,17 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
 
 
 def _allows_none(kind: Any) -> bool:
-    if typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
-    return type(None) in typing.get_args(kind)
+    return type(None) in typing.get_args(_bare(kind))
+
+
+def _bare(kind: Any) -> Any:
+    """The type without what annotates it."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def _is_secret(hint: Any) -> bool:
+    metas = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Meta)]
+    return any((item.extra or {}).get("secret", False) for item in metas)
 
 
 def _description(hint: Any) -> str:

@@ -87,3 +87,22 @@ def test_every_setting_is_described_and_secrets_are_hidden(tmp_path: Path) -> No
     assert [field for field in fields if not field.description] == []
     assert "hunter2" not in repr(fields)
     assert hide_password("unix:///run/x.sock") == "unix:///run/x.sock"
+
+
+def test_alert_settings_are_read_checked_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "amda.toml"
+    file.write_text('[alerts]\nurls = ["mailto://u:secretpassword@example.org"]\nquiet_from = "22:00"\n')
+    with pytest.raises(ConfigError, match="alerts: quiet_from and quiet_to belong together"):
+        load_settings(file, {})
+    environ = {
+        "AMDA_ALERTS_QUIET_TO": "07:00",
+        "AMDA_ALERTS_WEBHOOK_SECRET": "0123456789abcdef",
+        "AMDA_ALERTS_URLS": "ntfy://example.org/topicsecret  tgram://1:2/3",
+    }
+    settings = load_settings(file, environ)
+    assert settings.alerts.urls == ("ntfy://example.org/topicsecret", "tgram://1:2/3")
+    shown = {f"{view.section}.{view.key}": view.value for view in describe(settings)}
+    assert shown["alerts.urls"] == shown["alerts.webhook_secret"] == "···"
+    assert shown["alerts.heartbeat_url"] == ""
+    assert "topicsecret" not in str(shown)
+    assert shown["history.keep_days"] == 400
