@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 import aiohttp
 import msgspec
 
+from appliance.client_history import HistoryCalls
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
     CreateSession,
@@ -59,7 +60,7 @@ class ApiError(ClientError):
         self.retry_after_s = retry_after_s
 
 
-class ApplianceClient:
+class ApplianceClient(HistoryCalls):
     """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
 
     def __init__(self, socket: Path) -> None:

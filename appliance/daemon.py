@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import platform
 import signal
 import time
 from collections.abc import Coroutine, Iterator
@@ -18,7 +19,9 @@ from pathlib import Path
 import structlog
 
 from appliance import __version__
+from appliance.api.alerts import AlertsResource
 from appliance.api.events import EventsResource
+from appliance.api.history import HistoryResource
 from appliance.api.media import MediaResource
 from appliance.api.pairings import PairingsResource
 from appliance.api.server import ApiServer
@@ -28,7 +31,10 @@ from appliance.config import Settings
 from appliance.database import Database, DatabaseError
 from appliance.events import EventBus, StateEvents
 from appliance.forkserver.client import ForkServerClient
+from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
+from appliance.history.logs import store_finder
+from appliance.history.service import HistoryService
 from appliance.logging import configure_logging
 from appliance.media.folder import FolderStore
 from appliance.media.index import MediaIndex
@@ -77,12 +83,24 @@ async def _run(settings: Settings) -> None:
         intake = MediaIntake(paths.sessions, store, index, bus)
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
-        sessions = SessionService(
-            settings=settings, database=database, fork=fork, ledger=Ledger(database), node_id=node_id
+        ledger = Ledger(database)
+        sessions = SessionService(settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id)
+        history = HistoryService(
+            database=database,
+            ledger=ledger,
+            bus=bus,
+            live=live_source(sessions, lambda: health.readiness()),
+            history=settings.history,
+            alerts=settings.alerts,
+            node=platform.node() or node_id,
         )
+        await history.load()
+        stack.push_async_callback(history.close)
         sessions.on_event(intake.on_event)
         sessions.on_drain(intake.drain)
         sessions.on_remove(intake.on_remove)
+        sessions.on_remove(history.on_remove)
+        sessions.on_change(history.on_change)
         sessions.on_change(StateEvents(bus).on_change)
         await sessions.load()
         stack.push_async_callback(sessions.close)
@@ -108,6 +126,8 @@ async def _run(settings: Settings) -> None:
             SessionsResource(sessions, index, settings.limits.sessions),
             PairingsResource(pairing),
             MediaResource(index, store),
+            HistoryResource(history, store_finder(database)),
+            AlertsResource(history.alerts, history.persons),
             EventsResource(bus),
             status,
         )
@@ -126,7 +146,7 @@ async def _run(settings: Settings) -> None:
             _log.warning("degraded start", part=part.part, reason=part.reason, remedy=part.remedy)
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
-        await _until(stop, intake.run(), manager.keep_alive())
+        await _until(stop, intake.run(), history.run(), manager.keep_alive())
         manager.stopping()
         _log.info("the daemon ends; sessions go on")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from appliance.api import events, media
+from appliance.api import events, history, media
 from appliance.api.http import STREAMING, problems
 from appliance.sockets import bind_unix, remove_socket
 
@@ -25,7 +25,7 @@ class ApiServer:
         self, routes: Iterable[web.AbstractRouteDef], *, socket: Path, request_bytes: int, request_s: float
     ) -> None:
         self._app = web.Application(middlewares=[problems(request_s)], client_max_size=request_bytes)
-        self._app[STREAMING] = frozenset({events.PATH, media.CONTENT_PATH})
+        self._app[STREAMING] = frozenset({events.PATH, media.CONTENT_PATH, history.LOG_PATH, history.CSV_PATH})
         self._app.add_routes(routes)
         self._socket = socket
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=SHUTDOWN_S)
