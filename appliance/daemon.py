@@ -6,15 +6,10 @@ at any moment. With Redis or the fork server away it starts all the same and say
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import os
 import platform
-import signal
 import time
-from collections.abc import Coroutine, Iterator
-from pathlib import Path
 
 import structlog
 
@@ -35,6 +30,7 @@ from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
+from appliance.lifecycle import AlreadyRunningError, only_one, run_until, stop_request
 from appliance.logging import configure_logging
 from appliance.media.folder import FolderStore
 from appliance.media.index import MediaIndex
@@ -57,9 +53,9 @@ async def run_daemon(settings: Settings) -> None:
     """Run until SIGTERM, SIGINT or SIGHUP. Raises DaemonError if it cannot start."""
     configure_logging(settings.log.level, settings.log.format)
     try:
-        with _only_one(settings.paths.lock_file):
+        with only_one(settings.paths.lock_file):
             await _run(settings)
-    except (DatabaseError, PeerError) as error:
+    except (AlreadyRunningError, DatabaseError, PeerError) as error:
         raise DaemonError(str(error)) from error
     except OSError as error:
         raise DaemonError(
@@ -70,7 +66,7 @@ async def run_daemon(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     started_at, manager, paths = time.time(), ServiceManager(os.environ), settings.paths
     async with contextlib.AsyncExitStack() as stack:
-        stop = _stop_request()
+        stop = stop_request()
 
         database = await Database.open(paths.database)
         stack.push_async_callback(database.close)
@@ -132,55 +128,16 @@ async def _run(settings: Settings) -> None:
             status,
         )
         api = ApiServer(
-            [route for resource in resources for route in resource.routes()],
-            socket=paths.api_socket,
-            request_bytes=settings.limits.request_bytes,
-            request_s=settings.limits.request_s,
+            [route for resource in resources for route in resource.routes()], paths.api_socket, settings.limits
         )
         await api.start()
         stack.push_async_callback(api.stop)
         stack.push_async_callback(bus.close)  # before the API waits for its subscribers
 
         await bus.publish("appliance.started", release=__version__, pid=os.getpid())
-        for part in (await health.readiness()).degraded:
-            _log.warning("degraded start", part=part.part, reason=part.reason, remedy=part.remedy)
+        await health.log_degraded()
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
-        await _until(stop, intake.run(), history.run(), manager.keep_alive())
+        await run_until(stop, intake.run(), history.run(), manager.keep_alive())
         manager.stopping()
         _log.info("the daemon ends; sessions go on")
-
-
-async def _until(stop: asyncio.Event, *background: Coroutine[None, None, None]) -> None:
-    """Run the background work until `stop`. Work that breaks ends the daemon: half of it must not look alive."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in background]
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
-
-
-def _stop_request() -> asyncio.Event:
-    """Set by a signal that asks the daemon to end."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-@contextlib.contextmanager
-def _only_one(lock_file: Path) -> Iterator[None]:
-    """One daemon per folder; the lock goes with the process, whatever ends it."""
-    lock_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = file.read().strip() or "unknown"
-            raise DaemonError(
-                f"another daemon (process {holder}) works in {lock_file.parent}; stop it, or name another paths.run_dir"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield

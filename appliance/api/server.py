@@ -10,6 +10,7 @@ from aiohttp import web
 
 from appliance.api import events, history, media
 from appliance.api.http import STREAMING, problems
+from appliance.config import Limits
 from appliance.sockets import bind_unix, remove_socket
 
 SOCKET_MODE: Final = 0o660
@@ -21,10 +22,8 @@ SHUTDOWN_S: Final = 2.0
 class ApiServer:
     """Serves resources on a unix socket between `start` and `stop`."""
 
-    def __init__(
-        self, routes: Iterable[web.AbstractRouteDef], *, socket: Path, request_bytes: int, request_s: float
-    ) -> None:
-        self._app = web.Application(middlewares=[problems(request_s)], client_max_size=request_bytes)
+    def __init__(self, routes: Iterable[web.AbstractRouteDef], socket: Path, limits: Limits) -> None:
+        self._app = web.Application(middlewares=[problems(limits.request_s)], client_max_size=limits.request_bytes)
         self._app[STREAMING] = frozenset({events.PATH, media.CONTENT_PATH, history.LOG_PATH, history.CSV_PATH})
         self._app.add_routes(routes)
         self._socket = socket

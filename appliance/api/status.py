@@ -7,6 +7,7 @@ import http
 import os
 from collections.abc import Callable
 
+import structlog
 from aiohttp import web
 
 from appliance import __version__
@@ -25,6 +26,8 @@ from appliance.model_api import (
 )
 from appliance.pairing.service import PairingService
 from appliance.protocol import PROTOCOL_VERSION
+
+_log = structlog.get_logger(__name__)
 
 
 class Health:
@@ -54,6 +57,11 @@ class Health:
             remedy = "Sessions run; captured media waits in their spools. Free some space or mend the store."
             degraded.append(DegradedPart(part="media", reason=reason, remedy=remedy))
         return Readiness(ready=not fork_server, degraded=degraded)
+
+    async def log_degraded(self) -> None:
+        """A start that lacks something says so."""
+        for part in (await self.readiness()).degraded:
+            _log.warning("degraded start", part=part.part, reason=part.reason, remedy=part.remedy)
 
 
 class StatusResource:

@@ -14,7 +14,7 @@ from appliance.api.pairings import PairingsResource
 from appliance.api.server import ApiServer
 from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
-from appliance.config import load_settings
+from appliance.config import Limits, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.folder import FolderStore
@@ -59,9 +59,8 @@ class ApiRig:
         self.socket = folder / "run" / "api.sock"
         self.server = ApiServer(
             [route for resource in resources for route in resource.routes()],
-            socket=self.socket,
-            request_bytes=4096,
-            request_s=30,
+            self.socket,
+            Limits(request_bytes=4096, request_s=30),
         )
 
     async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:

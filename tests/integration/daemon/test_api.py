@@ -13,6 +13,7 @@ import pytest
 
 from appliance.api.server import ApiServer
 from appliance.client import ApiError, ApplianceClient, NotRunningError
+from appliance.config import Limits
 from appliance.model import Category, PairingState, PairMethod, SessionState
 from appliance.protocol import Paired, PairShown, Signal, SignalKind
 from appliance.redis_server import RedisServer
@@ -185,7 +186,7 @@ async def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
 async def test_deep_folders_work(tmp_path: Path) -> None:
     folder = tmp_path.joinpath(*["deep" * 10] * 4)
     folder.mkdir(parents=True)
-    server = ApiServer([], socket=folder / "api.sock", request_bytes=1024, request_s=5)
+    server = ApiServer([], folder / "api.sock", Limits())
     await server.start()
     async with ApplianceClient(folder / "api.sock") as client:
         with pytest.raises(ApiError, match="nothing at"):

@@ -1,0 +1,51 @@
+"""How a daemon of ours lives: one per folder, ended by a signal, and never half alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+
+class AlreadyRunningError(Exception):
+    """Another process holds the lock; one line with the remedy."""
+
+
+@contextlib.contextmanager
+def only_one(lock_file: Path) -> Iterator[None]:
+    """Hold the lock for the length of a block; it goes with the process. Raises AlreadyRunningError."""
+    lock_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = file.read().strip() or "unknown"
+            raise AlreadyRunningError(
+                f"another daemon (process {holder}) works in {lock_file.parent}; stop it, or name another paths.run_dir"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def stop_request() -> asyncio.Event:
+    """Set by SIGTERM, SIGINT or SIGHUP from now on; they end the process no more."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def run_until(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
+    """Run the background work until `stop`. Work that breaks ends all of it: half of it must not look alive."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in background]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
