@@ -22,7 +22,7 @@ from appliance.sockets import PeerError, remove_socket, wait_connectable
 READY_TIMEOUT_S: Final = 60.0
 """Importing everything on a busy small machine takes seconds, a migration of the database some more."""
 BACKOFF_FIRST_S: Final = 0.2
-BACKOFF_LAST_S: Final = 10.0
+BACKOFF_LAST_S: Final = 2.0
 """Pauses before a part is started again double from the first to the last, and start anew once it has …"""
 STEADY_S: Final = 10.0
 """… run for this long."""

@@ -88,7 +88,7 @@ class MediaIndex:
             values += before
         rows = await self._database.fetch_all(
             f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?",  # noqa: S608
-            (*values, min(limit, PAGE_LIMIT)),
+            (*values, limit),
         )
         return [_view(row) for row in rows]
 
