@@ -1,0 +1,41 @@
+"""The index gives back everything it was given, page by page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance.database import Database
+from appliance.media.index import PAGE_LIMIT, MediaIndex
+from appliance.model import MediaKind
+from appliance.protocol import SpoolItem
+
+
+def _item(number: int) -> SpoolItem:
+    return SpoolItem(
+        item=f"item{number}",
+        session="one",
+        category="statuses",
+        kind=MediaKind.IMAGE,
+        mimetype="image/png",
+        sha256=f"{number:064x}",
+        size=1,
+        message_id=f"M{number}",
+        chat="status@broadcast",
+        sender="1@lid",
+        sent_at=0.0,
+        captured_at=0.0,
+    )
+
+
+async def test_the_largest_page_can_ask_for_one_more_to_see_whether_another_follows(tmp_path: Path) -> None:
+    """It was cut to the page itself, so that the page after a full one did not exist and its items seemed lost."""
+    database = await Database.open(tmp_path / "amda.db")
+    index = MediaIndex(database)
+    for number in range(PAGE_LIMIT + 1):
+        await index.add(_item(number), f"key{number}", "image/png", float(number))
+    found = await index.search(limit=PAGE_LIMIT + 1)
+    assert [view.message_id for view in found] == [f"M{number}" for number in range(PAGE_LIMIT, -1, -1)]
+    last = found[PAGE_LIMIT - 1]
+    rest = await index.search(before=(last.stored_at, last.id), limit=PAGE_LIMIT + 1)
+    assert [view.message_id for view in rest] == ["M0"]
+    await database.close()
