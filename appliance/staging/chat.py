@@ -10,8 +10,8 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import WSMsgType, web
 
-from appliance.staging.codec import protobuf
-from appliance.staging.codec.binary_xml import Node, pack_frame_payload, unpack_frame_payload
+from appliance.staging.codec import binary_xml, protobuf
+from appliance.staging.codec.binary_xml import Node, unpack_frame_payload
 from appliance.staging.codec.errors import DecodeError
 from appliance.staging.control_types import FaultKind, JournalKind
 from appliance.staging.crypto.errors import CryptoError
@@ -24,6 +24,7 @@ from appliance.staging.store import Store
 
 _log: Final = structlog.get_logger(__name__)
 _LENGTH_BYTES: Final = 3
+_PLAIN: Final = bytes([binary_xml.FLAG_PLAIN])
 MAX_FRAME: Final = 1 << 24
 """Lengths have 24 bits."""
 MAX_WRITE: Final = 256 * 1024
@@ -66,9 +67,12 @@ class ChatConnection:
 
     def send(self, node: Node) -> None:
         """Encrypt a stanza and have it written; without effect once the connection is closing."""
-        if self._transport is None or self._closing:
-            return
-        self._push(self._transport.encrypt(pack_frame_payload(node)))
+        self.send_encoded(binary_xml.encode(node))
+
+    def send_encoded(self, stanza: bytes) -> None:
+        """As `send`, for a stanza that is binary XML already."""
+        if self._transport is not None and not self._closing:
+            self._push(self._transport.encrypt(_PLAIN + stanza))
 
     def _push(self, frame: bytes) -> None:
         self._outgoing += len(frame).to_bytes(_LENGTH_BYTES) + frame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -36,6 +35,9 @@ class Line(Protocol):
 
     def send(self, node: Node) -> None:
         """Write a stanza."""
+
+    def send_encoded(self, stanza: bytes) -> None:
+        """Write a stanza that is binary XML already."""
 
     @property
     def target(self) -> Target:
@@ -72,19 +74,32 @@ class Delivery:
     lines: dict[tuple[str, int], Line] = field(default_factory=dict)
     """Devices that are ready."""
     _queues: dict[tuple[str, int], dict[int, Pending]] = field(default_factory=dict)
+    _numbers: dict[tuple[str, int, str], list[int]] = field(default_factory=dict)
+    """Queue numbers by stanza id: a device that was away has thousands of stanzas, and receipts name one."""
 
     def load(self) -> None:
-        for number, account, device, _, value in self.store.queued():
+        for number, value in self.store.queued():
             pending = msgspec.msgpack.decode(value, type=Pending)
-            self._queues.setdefault((account, device), {})[number] = pending
+            self._remember(number, pending)
+
+    def _remember(self, number: int, pending: Pending) -> None:
+        self._queues.setdefault((pending.account, pending.device), {})[number] = pending
+        self._numbers.setdefault((pending.account, pending.device, pending.stanza_id), []).append(number)
+
+    def _forget(self, number: int, pending: Pending) -> None:
+        key = (pending.account, pending.device, pending.stanza_id)
+        self._numbers[key].remove(number)
+        if not self._numbers[key]:
+            del self._numbers[key]
+        self.store.dequeue(number)
 
     # ---- to devices
 
     def post(self, pending: Pending) -> None:
         """Queue a stanza, and write it if its device is ready."""
         key = (pending.account, pending.device)
-        number = self.store.enqueue(*key, pending.stanza_id, msgspec.msgpack.encode(pending))
-        self._queues.setdefault(key, {})[number] = pending
+        number = self.store.enqueue(msgspec.msgpack.encode(pending))
+        self._remember(number, pending)
         line = self.lines.get(key)
         if line is not None and not self.faults.find([FaultKind.HOLD], line.target):
             self._write(line, pending, offline=False)
@@ -118,8 +133,8 @@ class Delivery:
 
     def drop(self, phone: str, device: int) -> None:
         """The device is not linked any more."""
-        for number in self._queues.pop((phone, device), {}):
-            self.store.dequeue(number)
+        for number, pending in self._queues.pop((phone, device), {}).items():
+            self._forget(number, pending)
 
     def pending(self, phone: str, device: int) -> int:
         return sum(p.journalled for p in self._queues.get((phone, device), {}).values())
@@ -128,10 +143,12 @@ class Delivery:
         return sum(len(queue) for queue in self._queues.values())
 
     def _write(self, line: Line, pending: Pending, *, offline: bool) -> None:
-        node = binary_xml.decode(pending.stanza)
         if offline:
+            node = binary_xml.decode(pending.stanza)
             node.attrs["offline"] = "0"
-        line.send(node)
+            line.send(node)
+        else:
+            line.send_encoded(pending.stanza)
         if pending.journalled:
             self.journal.add(
                 JournalKind.DELIVERED,
@@ -144,13 +161,13 @@ class Delivery:
 
     # ---- from devices
 
-    def _found(self, line: Line, stanza_id: str) -> Iterator[tuple[int, Pending]]:
-        queue = self._queues.get((line.account.phone, line.number), {})
-        return iter([(number, pending) for number, pending in queue.items() if pending.stanza_id == stanza_id])
+    def _found(self, line: Line, stanza_id: str) -> list[tuple[int, Pending]]:
+        key = (line.account.phone, line.number)
+        queue = self._queues.get(key, {})
+        return [(number, queue[number]) for number in self._numbers.get((*key, stanza_id), ())]
 
     def _done(self, line: Line, number: int) -> None:
-        del self._queues[line.account.phone, line.number][number]
-        self.store.dequeue(number)
+        self._forget(number, self._queues[line.account.phone, line.number].pop(number))
 
     def on_receipt(self, line: Line, node: Node) -> None:
         """A device says what became of messages: delivered, not readable, read."""
@@ -167,7 +184,7 @@ class Delivery:
             if kind in _NOT_A_DELIVERY:
                 self.journal.add(JournalKind.READ, line.account.phone, line.number, stanza_id, type=kind)
                 continue
-            found = list(self._found(line, stanza_id))
+            found = self._found(line, stanza_id)
             for number, _ in found:
                 self._done(line, number)
             if any(pending.journalled for _, pending in found):

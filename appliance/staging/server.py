@@ -17,6 +17,9 @@ from appliance.staging.proxy import Tunnel
 
 TLS_TIMEOUT_S: Final = 15.0
 """For a handshake on a busy small server."""
+KEEPALIVE_S: Final = 5.0
+"""For idle connections to the media host: the engine leaves one open after every download, up to a dozen for each
+account, and sixty accounts' worth of TLS buffers is a hundred megabytes."""
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 """For requests that are under way when the network stops; those that hang on purpose are cancelled then."""
 
@@ -38,6 +41,7 @@ class TunnelServer:
             request_factory=functools.partial(web.BaseRequest, loop=loop, client_max_size=MAX_UPLOAD),
             handler_cancellation=True,
             access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
         )
         self._servers[tunnel.number] = server
         try:

@@ -158,6 +158,9 @@ class Session:
     def send(self, node: Node) -> None:
         self.connection.send(node)
 
+    def send_encoded(self, stanza: bytes) -> None:
+        self.connection.send_encoded(stanza)
+
     def begin(self) -> None:
         self._gate.journal.add(
             JournalKind.LOGIN,

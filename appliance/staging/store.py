@@ -15,10 +15,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS object (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key))
     WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS queue (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, device INTEGER NOT NULL, stanza_id TEXT NOT NULL,
-    value BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS queue_by_id ON queue (account, device, stanza_id);
+CREATE TABLE IF NOT EXISTS queue (number INTEGER PRIMARY KEY AUTOINCREMENT, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, account TEXT NOT NULL, device INTEGER,
     message_id TEXT NOT NULL, data TEXT NOT NULL);
@@ -98,12 +95,9 @@ class Store:
 
     # ---- offline queues
 
-    def enqueue(self, account: str, device: int, stanza_id: str, value: bytes) -> int:
-        cursor = self._write(
-            "INSERT INTO queue (account, device, stanza_id, value) VALUES (?, ?, ?, ?)",
-            (account, device, stanza_id, value),
-        )
-        return int(cursor.lastrowid or 0)
+    def enqueue(self, value: bytes) -> int:
+        """Add to the queues; the number by which it is changed and removed."""
+        return int(self._write("INSERT INTO queue (value) VALUES (?)", (value,)).lastrowid or 0)
 
     def requeue(self, number: int, value: bytes) -> None:
         self._write("UPDATE queue SET value=? WHERE number=?", (value, number))
@@ -111,12 +105,10 @@ class Store:
     def dequeue(self, number: int) -> None:
         self._write("DELETE FROM queue WHERE number=?", (number,))
 
-    def queued(self) -> list[tuple[int, str, int, str, bytes]]:
-        """(number, account, device, stanza id, value) in the order of arrival."""
-        rows = self._db.execute(
-            "SELECT number, account, device, stanza_id, value FROM queue ORDER BY number"
-        ).fetchall()
-        return [(int(n), str(a), int(d), str(s), bytes(v)) for n, a, d, s, v in rows]
+    def queued(self) -> list[tuple[int, bytes]]:
+        """Number and value of everything that waits, in the order of arrival."""
+        rows = self._db.execute("SELECT number, value FROM queue ORDER BY number").fetchall()
+        return [(int(number), bytes(value)) for number, value in rows]
 
     # ---- journal
 
