@@ -6,9 +6,9 @@ root key can ever talk to the staging network, and that copy can never talk to W
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ def find_engine_library() -> Path:
     machine = _MACHINES.get(platform.machine().lower())
     if machine is None:
         raise LibraryError(f"the engine has no library for this machine ({platform.machine()}); x86-64 and arm64 work")
-    spec = importlib.util.find_spec("neonize")
+    spec = PathFinder.find_spec("neonize")
     if spec is None or not spec.submodule_search_locations:
         raise LibraryError("the engine (neonize) is not installed in this environment; run ./install.sh")
     library = Path(next(iter(spec.submodule_search_locations))) / f"neonize-linux-{machine}.so"
