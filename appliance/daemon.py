@@ -107,7 +107,12 @@ async def _run(settings: Settings) -> None:
         await pairing.load()
         stack.push_async_callback(pairing.close)
 
-        health = Health(lambda: "" if fork.hello else "the fork server does not answer", pairing, lambda: intake.state)
+        health = Health(
+            lambda: "" if fork.hello else "the fork server does not answer",
+            pairing,
+            lambda: intake.state,
+            paths.state_dir,
+        )
         status = StatusResource(
             settings=settings,
             node_id=node_id,

@@ -126,7 +126,7 @@ def _of_database(error: sqlite3.OperationalError) -> ProblemError:
             "disk-full",
             "The disk is full",
             507,
-            "Nothing more can be recorded.",
+            "The disk is full: nothing more can be recorded.",
             remedy="Free some space, then try again.",
         )
     return problem(

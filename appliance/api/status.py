@@ -5,7 +5,10 @@ from __future__ import annotations
 import collections
 import http
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -30,15 +33,21 @@ from appliance.protocol import PROTOCOL_VERSION
 _log = structlog.get_logger(__name__)
 
 
+LOW_DISK_BYTES: Final = 200 << 20
+"""Three of the largest attachments at once, and room for the databases."""
+
+
 class Health:
-    """Asks the parts how they are; each answers with an empty text if it is well."""
+    """Asks the parts how they are; each answers with an empty text if it is well. `folder`: where everything lies."""
 
     def __init__(
         self,
         fork_server: Callable[[], str],
         pairing: PairingService,
         intake: Callable[[], IntakeState],
+        folder: Path,
     ) -> None:
+        self._folder = folder
         self._fork_server = fork_server
         self._pairing = pairing
         self._intake = intake
@@ -56,6 +65,9 @@ class Health:
         if reason := self._intake().trouble:
             remedy = "Sessions run; captured media waits in their spools. Free some space or mend the store."
             degraded.append(DegradedPart(part="media", reason=reason, remedy=remedy))
+        if (free := shutil.disk_usage(self._folder).free) < LOW_DISK_BYTES:
+            remedy = "Free some space: messages that arrive now may not be kept, and nothing more can be recorded."
+            degraded.append(DegradedPart(part="disk", reason=f"only {free >> 20} MiB are free", remedy=remedy))
         return Readiness(ready=not fork_server, degraded=degraded)
 
     async def log_degraded(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +120,7 @@ class MediaIntake:
                         await self._take_items(spool, session)
                 except (FileNotFoundError, NotADirectoryError):
                     raise
-                except (StoreError, OSError) as error:
+                except (StoreError, OSError, sqlite3.OperationalError) as error:
                     self._report_trouble(str(error))
 
     async def _take_items(self, spool: SpoolFolder, session: str) -> None:

@@ -39,7 +39,7 @@ class ApiRig:
         store = FolderStore(folder / "media")
         self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
-        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state)
+        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder)
         resources = [
             SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
             PairingsResource(self.pairing),

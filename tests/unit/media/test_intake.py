@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -182,6 +183,21 @@ async def test_full_disk_keeps_the_item_and_says_so_until_there_is_room(rig: Rig
     store.full = False
     await intake.drain("one")
     assert intake.state.trouble == ""
+    assert len(await rig.index.search()) == 1
+
+
+async def test_full_database_keeps_the_item_and_the_intake_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = rig.spool("a")
+
+    async def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.index, "add", full)
+        with pytest.raises(ProblemError, match="disk is full"):
+            await rig.intake.drain("one")
+    assert (folder / "a.json").exists()
+    await rig.intake.drain("one")
     assert len(await rig.index.search()) == 1
 
 
