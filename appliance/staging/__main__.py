@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from appliance.logging import configure_logging
-from appliance.sockets import PeerError
 from appliance.staging.errors import StagingError
 from appliance.staging.network import Network
 
@@ -33,7 +32,7 @@ def serve(folder: Path, engine_library: Path | None) -> int:
     configure_logging("info")
     try:
         asyncio.run(run(folder.absolute(), engine_library))
-    except (StagingError, PeerError, OSError, sqlite3.Error) as error:
+    except (StagingError, OSError, sqlite3.Error) as error:
         print(f"staging network: {error}", file=sys.stderr)  # noqa: T201 - a command's one line of error
         return 1
     return 0

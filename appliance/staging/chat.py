@@ -225,6 +225,9 @@ class ChatServer:
         except (DecodeError, CryptoError) as error:
             _log.warning("protocol_error", connection=connection.number, error=str(error))
             connection.close(f"protocol error: {error}")
+        except Exception:  # a mistake of ours, which must not be taken for the client's
+            connection.ended_by = connection.ended_by or "network error"
+            raise
         finally:
             if peer is not None:
                 peer.on_closed()

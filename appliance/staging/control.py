@@ -42,7 +42,7 @@ class Control:
             "stats": (ct.Nothing, self._stats),
             "accounts": (ct.Nothing, self._accounts),
             "add_account": (ct.AddAccount, self._add_account),
-            "type_code": (ct.TypeCode, self._network_type_code),
+            "type_code": (ct.TypeCode, self._type_code),
             "scan_qr": (ct.ScanQr, self._scan_qr),
             "send": (ct.Send, self._send),
             "revoke": (ct.Revoke, self._revoke),
@@ -144,7 +144,7 @@ class Control:
     async def _add_account(self, request: ct.AddAccount) -> ct.AccountView:
         return self._view(self._network.directory.add(request))
 
-    async def _network_type_code(self, request: ct.TypeCode) -> ct.TypeCodeResult:
+    async def _type_code(self, request: ct.TypeCode) -> ct.TypeCodeResult:
         digits_of(request.phone, "phone")
         return await self._network.phone.type_code(request)
 

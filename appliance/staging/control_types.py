@@ -361,7 +361,8 @@ class JournalKind(enum.StrEnum):
     READY = "ready"
     """The device has announced itself active: its queue was flushed."""
     CLOSED = "closed"
-    """`logged_in`, `by` (`client`, `network`, a fault, `stopping`), `seconds`."""
+    """A device that had logged in is gone: `by` (`client`, a fault, `replaced`, `stopping`, `network killed`), `ready`
+    (it had announced itself active: it was connected in its own eyes), `stalled`, `seconds`."""
     SECOND_COPY = "second_copy"
     """A device logged in while another connection of it was alive and answering."""
     # linking

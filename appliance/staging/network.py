@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from appliance.sockets import PeerError
 from appliance.staging import library, tls
 from appliance.staging.accounts import Directory
 from appliance.staging.arrivals import Arrivals
@@ -27,6 +28,7 @@ from appliance.staging.crypto.certificates import noise_chain
 from appliance.staging.crypto.keys import KeyPair
 from appliance.staging.delivery import Delivery
 from appliance.staging.endpoints import Endpoints
+from appliance.staging.errors import StagingError
 from appliance.staging.faults import Faults
 from appliance.staging.iq import Requests
 from appliance.staging.journal import Journal
@@ -103,11 +105,16 @@ class Network:
     async def start(self) -> NetworkInfo:
         """Open everything; the answer is what was written to `staging.json`.
 
-        Raises LibraryError, OSError (the folder), PeerError (another network runs in this folder), sqlite3.Error.
+        Raises StagingError (another network runs in this folder, the engine library is not right), OSError (the
+        folder), sqlite3.Error.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        await self.control.start(self._folder / "control.sock")  # first: it is the lock of the folder
+        try:
+            await self.control.start(self._folder / "control.sock")  # first: it is the lock of the folder
+        except PeerError as error:
+            raise StagingError(f"a staging network runs in this folder already ({error}); give another one") from None
+        (self._folder / INFO_FILE).unlink(missing_ok=True)  # of one that was killed
         self.store.open()
         root, static = self._keys()
         self.media.open()

@@ -231,5 +231,6 @@ class Session:
             connection=self.connection.number,
             by=by,
             ready=self.ready,
+            stalled=self.connection.tunnel.stalled,
             seconds=round(time.monotonic() - self._since, 3),
         )

@@ -133,4 +133,8 @@ class Strikes:
 
     def _drop_soon(self, fault: Fault, tunnel: Tunnel) -> None:
         delay = self._chance.uniform(0, DROP_WITHIN_S)
-        asyncio.get_running_loop().call_later(delay, tunnel.reset, fault.name)
+        asyncio.get_running_loop().call_later(delay, self._drop, fault, tunnel)
+
+    def _drop(self, fault: Fault, tunnel: Tunnel) -> None:
+        if fault.spent or fault in self._faults.active():
+            tunnel.reset(fault.name)
