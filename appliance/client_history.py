@@ -24,9 +24,9 @@ from appliance.model_history import (
     SilenceList,
     SilenceRequest,
     SilenceView,
-    TestOutcome,
-    TestOutcomes,
-    TestRequest,
+    TrialOutcome,
+    TrialOutcomes,
+    TrialRequest,
     UptimeList,
     UptimeSpan,
     UptimeStrip,
@@ -108,9 +108,9 @@ class HistoryCalls:
     async def alert_rules(self) -> list[RuleView]:
         return (await self._call("GET", "/v1/alerts/rules", RuleList)).rules
 
-    async def test_alerts(self, session: str | None = None) -> list[TestOutcome]:
+    async def test_alerts(self, session: str | None = None) -> list[TrialOutcome]:
         """Tell the operators, or one session's person, that this is a test."""
-        return (await self._call("POST", "/v1/alerts/test", TestOutcomes, TestRequest(session=session))).outcomes
+        return (await self._call("POST", "/v1/alerts/test", TrialOutcomes, TrialRequest(session=session))).outcomes
 
     async def acknowledge_alert(self, alert: str) -> AlertView:
         return await self._call("POST", f"/v1/alerts/{alert}/acknowledge", AlertView)

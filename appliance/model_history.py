@@ -203,7 +203,7 @@ class RuleView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the session's person is told too."""
 
 
-class TestOutcome(msgspec.Struct, frozen=True, kw_only=True):
+class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one test message; the target is shown without its secrets."""
 
     target: str
@@ -252,14 +252,14 @@ class SilenceList(msgspec.Struct, frozen=True, kw_only=True):
     silences: list[SilenceView]
 
 
-class TestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TrialRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Without a session the operators are told, with one its person."""
 
     session: SessionId | None = None
 
 
-class TestOutcomes(msgspec.Struct, frozen=True, kw_only=True):
-    outcomes: list[TestOutcome]
+class TrialOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    outcomes: list[TrialOutcome]
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

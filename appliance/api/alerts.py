@@ -19,8 +19,8 @@ from appliance.model_history import (
     RuleList,
     SilenceList,
     SilenceRequest,
-    TestOutcomes,
-    TestRequest,
+    TrialOutcomes,
+    TrialRequest,
 )
 
 _NOTHING: Final = http.HTTPStatus.NO_CONTENT
@@ -57,8 +57,8 @@ class AlertsResource:
 
     async def test(self, request: web.Request) -> web.Response:
         """Whether each target could be reached is part of the answer, not an error of it."""
-        body = await read_body(request, TestRequest)
-        return answer(TestOutcomes(outcomes=await self._alerts.test(body.session)))
+        body = await read_body(request, TrialRequest)
+        return answer(TrialOutcomes(outcomes=await self._alerts.test(body.session)))
 
     async def acknowledge(self, request: web.Request) -> web.Response:
         return answer(await self._alerts.acknowledge(request.match_info["id"], _LOCAL))

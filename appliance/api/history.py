@@ -8,8 +8,9 @@ from aiohttp import web
 
 from appliance.api.http import answer, read_query
 from appliance.history.ledger import Query
-from appliance.history.logs import StoreOf, Tail, follow
+from appliance.history.logs import StoreOf, follow
 from appliance.history.service import HistoryService
+from appliance.log_tail import Tail
 from appliance.model_history import HistoryQuery, LogQuery, UptimeList, UptimeQuery
 from appliance.problems import ProblemError, invalid
 from appliance.sessions.reasons import DisconnectReason

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import bench, config, demo, events, media, pair, pairing, run_commands, session, staging, status
+from appliance.cli import (
+    alert,
+    bench,
+    config,
+    demo,
+    events,
+    history,
+    logs,
+    media,
+    pair,
+    pairing,
+    run_commands,
+    session,
+    staging,
+    status,
+)
 from appliance.cli.common import CommandError, Exit, fail
 
 _EPILOG = (
@@ -39,9 +54,10 @@ def build() -> typer.Typer:
             status.print_version(as_json=False)
             raise typer.Exit
 
-    for module in (run_commands, demo, status, events, config, pair):
+    for module in (run_commands, demo, status, events, history, logs, config, pair):
         module.register(app)
     app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
+    app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")
     app.add_typer(pairing.app, name="pairing", help="Attempts to link a session.")
     app.add_typer(bench.app, name="bench")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")

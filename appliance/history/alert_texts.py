@@ -218,13 +218,13 @@ def person_message(alert: Alert, name: str, language: Language, now: float) -> M
     )
 
 
-def test_message(node: str, now: float) -> Message:
+def trial_message(node: str, now: float) -> Message:
     """To operators: nothing happened."""
     body = "This is a test: alerts of this appliance reach you here. There is nothing to do."
     return Message(title=f"AMDA {node}: test", body=body, kind="info", at=now, data={"test": True})
 
 
-def person_test_message(session: str, name: str, language: Language, now: float) -> Message:
+def person_trial_message(session: str, name: str, language: Language, now: float) -> Message:
     """To a person: nothing happened."""
     title, body = _TEST[language]
     data: dict[str, object] = {"test": True, "session": session, "language": language.value}

@@ -20,7 +20,7 @@ from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.alert_machine import Alert, Silence, Telling, step
 from appliance.history.alert_rules import RULES, Key, evaluate
-from appliance.history.alert_texts import Message, operator_message, person_message, person_test_message, test_message
+from appliance.history.alert_texts import Message, operator_message, person_message, person_trial_message, trial_message
 from appliance.history.delivery import DeliveryError, Sender, ping
 from appliance.history.facts import LiveSource, gather
 from appliance.history.ledger import Ledger
@@ -35,7 +35,7 @@ from appliance.model_history import (
     RuleView,
     SilenceRequest,
     SilenceView,
-    TestOutcome,
+    TrialOutcome,
 )
 from appliance.problems import conflict, not_found
 
@@ -193,16 +193,16 @@ class AlertService:
             raise not_found("silence", silence_id, "See them: amda alert silence")
         await self._database.execute("DELETE FROM silences WHERE id = ?", (silence_id,))
 
-    async def test(self, session: str | None) -> list[TestOutcome]:
+    async def test(self, session: str | None) -> list[TrialOutcome]:
         """Tell everybody (or one session's person) that this is a test, at once and once."""
         settings, now = self._settings(), self._clock()
         if session is None:
-            targets, message = _operators(settings), test_message(self._node, now)
+            targets, message = _operators(settings), trial_message(self._node, now)
             if not targets:
                 raise conflict("Nobody is told of alerts.", "Set alerts.urls or alerts.webhook_url.")
         else:
             person, contact = await self._persons.contact(session)
-            targets, message = [contact], person_test_message(session, person.name, person.language, now)
+            targets, message = [contact], person_trial_message(session, person.name, person.language, now)
         outcomes = []
         for target in targets:
             begun, error = time.monotonic(), ""
@@ -212,7 +212,7 @@ class AlertService:
                 error = str(failure)
             took = time.monotonic() - begun
             outcomes.append(
-                TestOutcome(target=hide_target(target), delivered=not error, seconds=round(took, 3), error=error)
+                TrialOutcome(target=hide_target(target), delivered=not error, seconds=round(took, 3), error=error)
             )
         return outcomes
 

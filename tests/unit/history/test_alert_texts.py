@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.history.alert_machine import Alert, News, Telling
 from appliance.history.alert_rules import RULES
-from appliance.history.alert_texts import duration_text, operator_message, person_message, person_test_message
+from appliance.history.alert_texts import duration_text, operator_message, person_message, person_trial_message
 from appliance.model_history import AlertPhase, AlertRule, Language
 
 NOW = 1_800_000_000.0
@@ -67,7 +67,7 @@ def test_a_person_is_told_in_their_language() -> None:
     assert "11 days" in english.body
     assert "11 jours" in french.body
     assert french.title == "Merci d’ouvrir WhatsApp sur votre téléphone"
-    assert "Bonjour Awa" in person_test_message("awa", "Awa", Language.FR, NOW).body
+    assert "Bonjour Awa" in person_trial_message("awa", "Awa", Language.FR, NOW).body
 
 
 def test_durations() -> None:
