@@ -118,15 +118,15 @@ async def _apprise(target: str, message: Message, timeout_s: float) -> None:
         sys.executable,
         *("-I", "-X", "utf8", "-c", _APPRISE, *options, "--limit", f"{timeout_s:g}"),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
         env=environment,
         cwd="/",
         start_new_session=True,
     )
     try:
         async with asyncio.timeout(timeout_s + _GRACE_S):
-            _, said = await process.communicate(message.body.encode())
+            said, _ = await process.communicate(message.body.encode())
     except TimeoutError as error:
         raise DeliveryError(f"apprise did not end within {timeout_s:g} s") from error
     finally:
