@@ -30,7 +30,7 @@ from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
-from appliance.lifecycle import AlreadyRunningError, only_one, run_until, stop_request
+from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run_until, stop_request
 from appliance.logging import configure_logging
 from appliance.media.folder import FolderStore
 from appliance.media.index import MediaIndex
@@ -54,6 +54,8 @@ async def run_daemon(settings: Settings) -> None:
     configure_logging(settings.log.level, settings.log.format)
     try:
         with only_one(settings.paths.lock_file):
+            for folder in (settings.paths.state_dir, settings.paths.sessions):
+                make_private(folder)
             await _run(settings)
     except (AlreadyRunningError, DatabaseError, PeerError) as error:
         raise DaemonError(str(error)) from error

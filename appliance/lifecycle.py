@@ -19,7 +19,7 @@ class AlreadyRunningError(Exception):
 @contextlib.contextmanager
 def only_one(lock_file: Path) -> Iterator[None]:
     """Hold the lock for the length of a block; it goes with the process. Raises AlreadyRunningError."""
-    lock_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(lock_file.parent)
     with os.fdopen(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,6 +32,11 @@ def only_one(lock_file: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody else can look into; one that is there keeps its mode."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def stop_request() -> asyncio.Event:

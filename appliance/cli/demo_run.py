@@ -199,7 +199,7 @@ def _where(folder: Path) -> str:
 def _locked(folder: Path) -> Iterator[None]:
     """One demo per folder; the lock goes with the process, whatever ends it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "demo.lock").open("a") as file:
+    with os.fdopen(os.open(folder / "demo.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

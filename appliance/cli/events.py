@@ -50,5 +50,7 @@ def print_event(event: EventView, *, as_json: bool) -> None:
     if as_json:
         print_json(event)
         return
-    data = " ".join(f"{name}={printable(str(value))}" for name, value in event.data.items() if name != "id")
+    data = " ".join(
+        f"{name}={printable(str(value))}" for name, value in event.data.items() if name != "id" and value != ""
+    )
     print(f"{clock(event.at)}  {event.session or '-':<16} {event.type:<18} {data}".rstrip(), flush=True)
