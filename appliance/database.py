@@ -91,14 +91,24 @@ class Database:
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """Statements inside are committed together, or not at all if the block raises or is cancelled."""
         async with self._lock:
-            await self._writer.execute("BEGIN IMMEDIATE")
             try:
+                await self._complete("BEGIN IMMEDIATE")
                 yield self._writer
+                await self._complete("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:  # a full disk has rolled it back already
-                    await asyncio.shield(self._writer.execute("ROLLBACK"))
+                    await self._complete("ROLLBACK")
                 raise
-            await asyncio.shield(self._writer.execute("COMMIT"))
+
+    async def _complete(self, sql: str) -> None:
+        """A statement that is not left half-way: whoever is cancelled here waits until the database's thread is done,
+        because what it does next depends on whether a transaction is open."""
+        statement = asyncio.ensure_future(self._writer.execute(sql))
+        try:
+            await asyncio.shield(statement)
+        except asyncio.CancelledError:
+            await asyncio.wait([statement])
+            raise
 
     async def node_id(self) -> str:
         """Name of this appliance among others; made at the first start, never changed."""

@@ -30,6 +30,7 @@ from appliance.sessions import inputs as i
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.health import Evidence, Health, Verdict, judge
 from appliance.sessions.machine import SessionMachine
+from appliance.sessions.memory import Phase
 from appliance.sessions.process import ProcessListener, WorkerProcess
 from appliance.sessions.reasons import DisconnectReason, Severity
 from appliance.sessions.registry import Registry, SessionRow
@@ -37,6 +38,8 @@ from appliance.sessions.settings import KeepaliveSettings, ReconnectSettings
 
 SAVE_AGAIN_S: Final = 1.0
 """Pause while the database cannot be written (a full disk): the session waits, its worker goes on by itself."""
+CLOSE_S: Final = 5.0
+"""How long the step that is under way may take when the daemon ends; only a fork or a full disk takes long."""
 MIN_CHECK_S: Final = 0.2
 """A verdict that is due in a moment is not asked for in a busy loop."""
 
@@ -95,6 +98,10 @@ class _Item(msgspec.Struct):
     seen: tuple[str, int] | None = None
 
 
+_LAST: Final = _Item(None)
+"""After this one the task ends."""
+
+
 class SessionRunner:
     """`start` after construction; `close` lets go of the process without touching it."""
 
@@ -119,14 +126,18 @@ class SessionRunner:
         self._task = asyncio.create_task(self._run(), name=f"session {self.row.id}")
 
     async def close(self) -> None:
-        """Stop taking inputs. The worker goes on; the next daemon finds it."""
-        tasks = [task for task in (self._task, *self._jobs) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Stop taking inputs, between two steps. The worker goes on; the next daemon finds it."""
         if self.process is not None:
             await self.process.close()
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+        if self._task is not None:
+            self._inbox.put_nowait(_LAST)
+            await asyncio.wait([self._task], timeout=CLOSE_S)
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     def put(self, what: i.Input) -> None:
         """Feed an input, some time soon."""
@@ -203,10 +214,13 @@ class SessionRunner:
     async def _run(self) -> None:
         while True:
             item = await self._next()
+            if item is _LAST:
+                return
             try:
                 if item.what is not None:
                     await self._step(item.what, item.seen)
-                self._judge()
+                if (verdict := self._judge()) is not None:
+                    await self._step(verdict)
             except Exception as error:
                 _log.exception("a session's step failed", session=self.row.id)
                 if item.done is not None and not item.done.done():
@@ -321,19 +335,21 @@ class SessionRunner:
             self.evidence.online_at = self._fleet.clock.at()
             self._judge_at = self.evidence.online_at
 
-    def _judge(self) -> None:
+    def _judge(self) -> i.Input | None:
+        """What the evidence asks for, if anything: once, because then the state or the phase is another."""
         evidence, process = self.evidence, self.process
-        if evidence is None or process is None:
+        if evidence is None or process is None or self.machine.phase is not Phase.RUNNING:
             self._judge_at = None
-            return
+            return None
         now = self._fleet.clock.at()
         verdict = judge(evidence, self._fleet.keepalive, now)
         self._judge_at = now + max(verdict.check_in_s, MIN_CHECK_S)
         self._warn(verdict)
         if verdict.health is Health.DOUBTFUL and self.row.memory.state is SessionState.ONLINE:
-            self.put(i.Doubt(pid=process.pid, text=verdict.text))
-        elif verdict.health is Health.DEAD and verdict.reason is not None:
-            self.put(i.Condemned(pid=process.pid, reason=verdict.reason, text=verdict.text))
+            return i.Doubt(pid=process.pid, text=verdict.text)
+        if verdict.health is Health.DEAD and verdict.reason is not None:
+            return i.Condemned(pid=process.pid, reason=verdict.reason, text=verdict.text)
+        return None
 
     def _warn(self, verdict: Verdict) -> None:
         if verdict.warning is not None and verdict.warning is not self._warned:

@@ -88,3 +88,21 @@ async def test_concurrent_transactions_do_not_mix(tmp_path: Path) -> None:
     assert row is not None
     assert row["x"] == 20
     await database.close()
+
+
+async def test_a_cancelled_transaction_leaves_none_open(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "a.db")
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO meta (key, value) VALUES ('cancelled', '')")
+
+    for steps in range(12):  # wherever in the course of it the cancellation falls
+        task = asyncio.create_task(write())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        async with database.transaction() as connection:
+            await connection.execute("DELETE FROM meta WHERE key = 'cancelled'")
+    await database.close()
