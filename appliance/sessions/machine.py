@@ -256,13 +256,14 @@ class SessionMachine(MachineCore):
         if replaced:
             self._lose(DisconnectReason.SILENT_RECONNECT, Action.REDIAL, now, at=connected_at)
         self._live.begin(connected_at, now)
-        self._close_expected = self._fresh_link = False
+        self._close_expected = False
         self._trouble = None
         if self.phase is Phase.RUNNING:
             self._online(now, connected_at, again=replaced)
 
     def _online(self, now: i.Now, at: float, *, again: bool = False) -> None:
         self._login_deadline = None
+        self._fresh_link = False
         if again or self.memory.state is not SessionState.ONLINE:
             self._show(SessionState.ONLINE, now)
             self._effects += [i.CloseRows(at=at), i.LoggedIn()]

@@ -1,8 +1,8 @@
 """The daemon's end of one worker's control socket: connect, be greeted, take events in order, ask and be answered.
 
-An event is acknowledged when its handler has returned, never before; if the handler fails, the connection is dropped
-and made again, so that the worker sends the event once more. Handlers run in a task of their own: while one waits for
-the worker's answer to a command, that answer must still be read.
+An event is acknowledged when its handler has returned, never before; if the handler fails, it gets the same event again
+after a pause, and those behind it wait. Handlers run in a task of their own: while one fails or waits for the worker's
+answer to a command, answers and heartbeats are still read; our full disk must not make a worker look dead.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ CONTROL_SOCKET: Final = "control.sock"
 RETRY_FIRST_S: Final = 0.02
 """A new worker listens 0.1–0.3 s after the fork, and nothing tells when; trying costs one system call."""
 RETRY_LAST_S: Final = 0.5
+TAKE_AGAIN_FIRST_S: Final = 0.1
+TAKE_AGAIN_LAST_S: Final = 5.0
+"""Pauses before an event is offered again that could not be taken; nothing is lost meanwhile, the worker keeps it."""
 HELLO_TIMEOUT_S: Final = 10.0
 """A worker speaks first, at once; one that does not is stopped or swapped out. The link then tries again."""
 
@@ -52,7 +55,7 @@ class LinkHandler(Protocol):
         ...
 
     async def event(self, event: Event, *, past: bool) -> None:
-        """The next event; `past`: recorded by an earlier process. Raising means: send it again."""
+        """The next event; `past`: recorded by an earlier process. Raising means: offer it again."""
         ...
 
     def heartbeat(self, heartbeat: Heartbeat) -> None: ...
@@ -149,19 +152,15 @@ class WorkerLink:
         events: asyncio.Queue[Event] = asyncio.Queue()
         handling = asyncio.create_task(self._handle_events(stream, events), name="worker events")
         try:
-            await self._read(stream, events, handling)
-            if self._finishing and not handling.done():
+            await self._read(stream, events)
+            if self._finishing:
                 await events.join()
         finally:
             handling.cancel()
             await asyncio.wait([handling])
-        if not handling.cancelled() and handling.exception() is not None:
-            raise PeerError("an event could not be taken")
         return True
 
-    async def _read(
-        self, stream: LineStream[FromWorker], events: asyncio.Queue[Event], handling: asyncio.Task[None]
-    ) -> None:
+    async def _read(self, stream: LineStream[FromWorker], events: asyncio.Queue[Event]) -> None:
         async for message in stream:
             match message:
                 case Event():
@@ -172,23 +171,27 @@ class WorkerLink:
                     future = self._waiting.get(message.id)
                     if future is not None and not future.done():
                         future.set_result(message)
-            if handling.done():
-                return
 
     async def _handle_events(self, stream: LineStream[FromWorker], events: asyncio.Queue[Event]) -> None:
-        """One after the other. A handler that fails ends the connection: the events come again on the next one."""
-        try:
-            while True:
-                event = await events.get()
+        """One after the other, each until it is taken."""
+        while True:
+            event = await events.get()
+            await self._hand_over(event)
+            events.task_done()
+            with contextlib.suppress(PeerError):  # it is gone; its successor sends the event again
+                stream.post(Ack(seq=event.seq))
+
+    async def _hand_over(self, event: Event) -> None:
+        pause = TAKE_AGAIN_FIRST_S
+        while True:
+            try:
                 await self._handler.event(event, past=self._is_past(event))
-                events.task_done()
-                with contextlib.suppress(PeerError):  # it is gone; its successor sends the event again
-                    stream.post(Ack(seq=event.seq))
-        except Exception:
-            _log.exception("an event could not be taken", store=self._path.parent.name)
-            raise
-        finally:
-            stream.abort()
+            except Exception:
+                _log.exception("an event could not be taken", store=self._path.parent.name, seq=event.seq)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, TAKE_AGAIN_LAST_S)
+            else:
+                return
 
     def _is_past(self, event: Event) -> bool:
         """A worker of the release before does not say where its own events begin; then the time decides."""
