@@ -118,12 +118,31 @@ class Pairing(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^[A-Z]{2}$", description="Two-letter country for numbers without +; empty: a + number is required."
         ),
     ] = None
-    slots: Annotated[Count, Meta(description="Links under way at the same time; most only wait for a human.")] = 4
+    slots: Annotated[
+        int,
+        Meta(
+            ge=0, le=16, description="Links under way at the same time, most only wait for a human; 0: by free memory."
+        ),
+    ] = 0
+    heavy: Annotated[Count, Meta(description="How many of them may log in for the first time at once.")] = 2
+    """Keys and history: the peak of memory and disk. Two keep two cores busy."""
+    tries: Annotated[
+        int, Meta(ge=1, le=5, description="How often a code is asked for while none has been shown yet.")
+    ] = 3
     job_limit_s: Annotated[Seconds, Meta(description="An attempt ends within this many seconds, come what may.")] = 300
     lock_s: Annotated[
         Seconds, Meta(description="Expiry of the lock of an attempt; it is extended while work goes on.")
     ] = 15
-    code_wait_s: Annotated[Seconds, Meta(description="How long WhatsApp may take to hand out a code.")] = 60
+    code_wait_s: Annotated[Seconds, Meta(description="How long WhatsApp may take to hand out a code.")] = 30
+    """Measured: 1 s, some seconds when sixteen begin at once on two cores; what takes longer hangs."""
+    code_interval_s: Annotated[Seconds, Meta(description="One session is shown a code once in so many seconds.")] = 600
+    number_interval_s: Annotated[Seconds, Meta(description="As code_interval_s, for one phone number.")] = 600
+    appliance_codes: Annotated[Count, Meta(description="Codes that the appliance shows within an hour.")] = 600
+    """Ten for each of sixty users; beyond, something asks in a loop, and WhatsApp would punish the address."""
+    cooldown_s: Annotated[
+        Seconds, Meta(description="A number that WhatsApp refuses codes (429) rests this long; doubled each time …")
+    ] = 1800
+    cooldown_longest_s: Annotated[Seconds, Meta(description="… up to this.")] = 86_400
     confirm_wait_s: Annotated[
         Seconds, Meta(description="How long the first login may take once the phone has accepted.")
     ] = 60

@@ -66,6 +66,43 @@ class PairingList(msgspec.Struct, frozen=True, kw_only=True):
     pairings: list[PairingView]
 
 
+class LiftRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Forget what counts against a session, and against the numbers that it asked codes for lately."""
+
+    session: SessionId
+    phone: Annotated[str, Meta(max_length=40)] | None = None
+    """A further number."""
+
+
+class LiftResult(msgspec.Struct, frozen=True, kw_only=True):
+    lifted: int
+    """How many limits there were."""
+
+
+class PairingDay(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the linking attempts that ended on one day (local time). Times are medians, in seconds."""
+
+    day: str
+    attempts: int
+    linked: int
+    cancelled: int
+    success_rate: float | None
+    """Of those that were not cancelled, from 0 to 1; None if there were none."""
+    code_shown_s: float | None
+    """From the request to the first code."""
+    linked_s: float | None
+    """From the request to the end of a successful attempt."""
+
+
+class PairingDays(msgspec.Struct, frozen=True, kw_only=True):
+    days: list[PairingDay]
+    """Newest first; days without attempts are left out."""
+
+
+class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    days: Annotated[int, Meta(ge=1, le=400)] = 14
+
+
 class MediaQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session: SessionId | None = None
     category: Category | None = None

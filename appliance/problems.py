@@ -44,6 +44,13 @@ def conflict(detail: str, remedy: str = "") -> ProblemError:
     return problem("conflict", "Not possible now", 409, detail, remedy=remedy)
 
 
+def too_many(detail: str, remedy: str, retry_after_s: float) -> ProblemError:
+    """429: asked too often; the detail says what is counted."""
+    error = problem("rate-limited", "Too many requests", 429, detail, remedy=remedy)
+    error.retry_after_s = retry_after_s
+    return error
+
+
 def unavailable(detail: str, remedy: str = "", retry_after_s: float | None = None) -> ProblemError:
     """503: a part that this needs is away."""
     error = problem("unavailable", "Not available right now", 503, detail, remedy=remedy)

@@ -10,7 +10,7 @@ import msgspec
 
 from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, RemovalCallback
 from appliance.model import ADVICE, SessionState, SessionView
-from appliance.problems import conflict, not_found
+from appliance.problems import ProblemError, conflict, not_found
 from appliance.protocol import CommandBody, Event, EventBody, Reply
 
 
@@ -23,6 +23,7 @@ class FakeWorker:
         self.commands: list[CommandBody] = []
         self.outcome = ""
         self.reply = Reply(id=1)
+        self.refusal: ProblemError | None = None
         self.may_promote = asyncio.Event()
         self.may_promote.set()
         self.promoting = asyncio.Event()
@@ -39,6 +40,8 @@ class FakeWorker:
 
     async def command(self, body: CommandBody, timeout: float) -> Reply:  # noqa: ARG002
         self.commands.append(body)
+        if self.refusal is not None:
+            raise self.refusal
         return self.reply
 
     async def events(self) -> AsyncIterator[Event]:

@@ -1,4 +1,4 @@
-"""/v1/pairings: ask for a code or a QR code, follow an attempt, cancel it."""
+"""/v1/pairings: ask for a code or a QR code, follow an attempt, cancel it, lift a limit, see how it went day by day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import http
 from aiohttp import web
 
 from appliance.api.http import answer, read_body, read_query
-from appliance.model_api import PairingList, PairingQuery, PairRequest, WaitQuery
+from appliance.model_api import (
+    DaysQuery,
+    LiftRequest,
+    LiftResult,
+    PairingDays,
+    PairingList,
+    PairingQuery,
+    PairRequest,
+    WaitQuery,
+)
 from appliance.pairing.service import PairingService
 
 
@@ -19,6 +28,8 @@ class PairingsResource:
         return [
             web.get("/v1/pairings", self.list_pairings),
             web.post("/v1/pairings", self.request),
+            web.get("/v1/pairings/days", self.days),
+            web.post("/v1/pairings/lift", self.lift),
             web.get("/v1/pairings/{id}", self.show),
             web.post("/v1/pairings/{id}/cancel", self.cancel),
         ]
@@ -39,3 +50,12 @@ class PairingsResource:
 
     async def cancel(self, request: web.Request) -> web.Response:
         return answer(await self._pairing.cancel(request.match_info["id"]))
+
+    async def lift(self, request: web.Request) -> web.Response:
+        """For operators: the next request of this session is let in, whatever was counted."""
+        body = await read_body(request, LiftRequest)
+        return answer(LiftResult(lifted=await self._pairing.lift(body.session, body.phone)))
+
+    async def days(self, request: web.Request) -> web.Response:
+        query = read_query(request, DaysQuery)
+        return answer(PairingDays(days=await self._pairing.days(query.days)))

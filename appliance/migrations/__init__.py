@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance.migrations import m0001_first, m0002_history, m0003_sessions
+from appliance.migrations import m0001_first, m0002_history, m0003_sessions, m0004_pairing
 
-MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL, m0002_history.SQL, m0003_sessions.SQL)
+MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL, m0002_history.SQL, m0003_sessions.SQL, m0004_pairing.SQL)
 """Step n (counted from 1) brings `user_version` from n - 1 to n."""

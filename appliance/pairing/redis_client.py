@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 ANSWER_S: Final = 2.0
 """A local Redis answers in microseconds; one that needs longer is as good as away, and the user is waiting."""
@@ -28,7 +30,11 @@ class RedisClient:
             self._folder_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             url = f"unix:///proc/self/fd/{self._folder_fd}/{path.name}"
         self.client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, decode_responses=True
+            url,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 1),  # a connection that a restarted server has closed; whoever waits decides more
         )
 
     async def trouble(self) -> str:

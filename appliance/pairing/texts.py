@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.model import PairingState
+from appliance.model import PairingState, Problem
 from appliance.protocol import PairFailed
 
 
@@ -16,6 +16,12 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     state: PairingState
     reason: str
     remedy: str
+    counts: bool = False
+    """Whether a code that was shown counts against its user's limit: only if the reason is the user's."""
+    again: bool = False
+    """Whether asking again at once makes sense, as long as no code was shown."""
+    cool: bool = False
+    """WhatsApp wants the number to rest."""
 
 
 SILENCE: Final = Ending(
@@ -24,24 +30,27 @@ SILENCE: Final = Ending(
     " typed wrong, or the phone showed a passkey prompt: from here the three look alike.",
     remedy="Ask for a new code and type it at once. If the phone asks for a passkey or a fingerprint while linking:"
     " remove the passkey on the phone (WhatsApp → Settings → Account → Passkeys), then ask for a new code.",
+    counts=True,
 )
 QR_SILENCE: Final = Ending(
     state=PairingState.EXPIRED,
     reason="The QR code was shown, but not scanned in time, or the phone showed a passkey prompt.",
     remedy="Start again and scan it at once: WhatsApp → Linked devices → Link a device. If the phone asks for a"
     " passkey: remove it on the phone (WhatsApp → Settings → Account → Passkeys) first.",
+    counts=True,
 )
 NO_CODE: Final = Ending(
     state=PairingState.FAILED,
     reason="WhatsApp handed out no code in time.",
     remedy="Try again in a minute; amda status says whether WhatsApp can be reached.",
+    again=True,
 )
 TOO_LONG: Final = Ending(
     state=PairingState.EXPIRED,
     reason="The attempt reached its time limit and was ended.",
     remedy="Try again.",
 )
-CANCELLED: Final = Ending(state=PairingState.CANCELLED, reason="Cancelled.", remedy="")
+CANCELLED: Final = Ending(state=PairingState.CANCELLED, reason="Cancelled.", remedy="", counts=True)
 INTERRUPTED: Final = Ending(
     state=PairingState.FAILED,
     reason="The appliance was restarted while this was under way.",
@@ -51,6 +60,27 @@ WORKER_ENDED: Final = Ending(
     state=PairingState.FAILED,
     reason="The process that was linking ended unexpectedly.",
     remedy="Try again; if it happens again: amda logs ID",
+    again=True,
+)
+CONNECTION_LOST: Final = Ending(
+    state=PairingState.FAILED,
+    reason="The connection to WhatsApp broke while the code was shown, and the code is dead with it.",
+    remedy="Ask for a new code now: this one does not count.",
+)
+HOLDER_DIED: Final = Ending(
+    state=PairingState.FAILED,
+    reason="The process that led this attempt died or hung.",
+    remedy="Try again; the attempt does not count if no code of it can be alive any more.",
+)
+CROWDED_OUT: Final = Ending(
+    state=PairingState.FAILED,
+    reason="Its place in the queue was lost, and another attempt for this session or number has begun since.",
+    remedy="Follow the other attempt: amda pairing list",
+)
+ACCEPTED_AND_LOST: Final = Ending(
+    state=PairingState.FAILED,
+    reason="The phone accepted, but the process that was linking ended before its first login.",
+    remedy="Remove the new device on the phone (WhatsApp → Linked devices), then try again.",
 )
 NOT_CONFIRMED: Final = Ending(
     state=PairingState.REFUSED,
@@ -61,6 +91,7 @@ ALREADY_LINKED: Final = Ending(
     state=PairingState.REFUSED,
     reason="This WhatsApp account is linked to another session of this appliance already.",
     remedy="Use that session, or remove it first: amda session list",
+    counts=True,
 )
 INTERNAL: Final = Ending(
     state=PairingState.FAILED,
@@ -76,6 +107,7 @@ _DIAL_FAILED: Final = Ending(
     state=PairingState.FAILED,
     reason="WhatsApp could not be reached.",
     remedy="Check the network and the proxy (amda config show), then try again.",
+    again=True,
 )
 _OUTDATED: Final = Ending(
     state=PairingState.FAILED,
@@ -86,6 +118,7 @@ _TOO_MANY: Final = Ending(
     state=PairingState.REFUSED,
     reason="WhatsApp refuses more codes for this number for now: too many were asked for (429).",
     remedy="Wait some hours before trying again; every further try prolongs it.",
+    cool=True,
 )
 _BAD_REQUEST: Final = Ending(
     state=PairingState.REFUSED,
@@ -93,15 +126,22 @@ _BAD_REQUEST: Final = Ending(
     remedy="Check that WhatsApp is registered on exactly this number, then try again.",
 )
 _REFUSED_BY_CODE: Final = {429: _TOO_MANY, 400: _BAD_REQUEST}
+_SERVER_TROUBLE: Final = 500
+"""From here on WhatsApp speaks of itself, not of the request."""
+_PASSING_TROUBLE: Final = frozenset({503, 504})
+"""A worker could not be forked, or did not answer."""
 
 
-def ending_of(failed: PairFailed, *, shown: bool, by_qr: bool) -> Ending:
-    """What a worker's PairFailed means. `shown`: whether a code had been handed to the user."""
+def ending_of(failed: PairFailed, *, shown: bool, by_qr: bool, early: bool = False) -> Ending:
+    """What a worker's PairFailed means. `shown`: whether a code had been handed to the user; `early`: whether it should
+    have lived on."""
     if failed.code in _REFUSED_BY_CODE:
         return _REFUSED_BY_CODE[failed.code]
     match failed.reason:
         case "timeout":
-            return (QR_SILENCE if by_qr else SILENCE) if shown else NO_CODE
+            if not shown:
+                return NO_CODE
+            return CONNECTION_LOST if early else silence(by_qr=by_qr)
         case "no_answer":
             return NO_CODE
         case "passkey":
@@ -116,11 +156,28 @@ def ending_of(failed: PairFailed, *, shown: bool, by_qr: bool) -> Ending:
             state=PairingState.REFUSED,
             reason=f"WhatsApp refused{code}.",
             remedy="Try again later; if it stays: amda logs ID",
+            again=failed.code is None or failed.code >= _SERVER_TROUBLE,
         )
     return Ending(
         state=PairingState.FAILED,
         reason=f"Linking failed: {failed.reason.replace('_', ' ')}{code}.",
         remedy="Try again; if it happens again: amda logs ID",
+        again=True,
+    )
+
+
+def silence(*, by_qr: bool) -> Ending:
+    """A code was shown, and nothing came of it."""
+    return QR_SILENCE if by_qr else SILENCE
+
+
+def of_problem(problem: Problem) -> Ending:
+    """The sessions' room could not do its part."""
+    return Ending(
+        state=PairingState.FAILED,
+        reason=problem.detail or problem.title,
+        remedy=problem.remedy,
+        again=problem.status in _PASSING_TROUBLE,
     )
 
 

@@ -47,7 +47,7 @@ def test_file_then_environment(tmp_path: Path) -> None:
         ("[pairing]\nslotz = 1\n", ["amda.toml", "slotz", "did you mean slots"]),
         ("[pairings]\n", ["amda.toml", "pairings", "did you mean pairing"]),
         ('[pairing]\nslots = "4"\n', ["amda.toml", "pairing.slots", "int"]),
-        ("[pairing]\nslots = 0\n", ["pairing.slots", ">= 1"]),
+        ("[pairing]\nslots = 17\n", ["pairing.slots", "<= 16"]),
         ("pairing = 3\n", ["pairing", "[pairing]"]),
         ("[pairing\n", ["amda.toml", "not valid TOML"]),
         ('[paths]\nstate_dir = "var/x"\n', ["paths.state_dir", "relative", "from /"]),

@@ -42,6 +42,7 @@ async def api_rig(
 ) -> AsyncIterator[ApiRig]:
     redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
     made = ApiRig(tmp_path, database, bus, redis)
+    await made.pairing.load()
     await made.server.start()
     yield made
     await made.pairing.close()

@@ -1,15 +1,19 @@
-"""One attempt's flow against a worker that does what the test says."""
+"""The conversation of one attempt with a worker that does what the test says."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 
 from appliance.config import Pairing
 from appliance.model import PairingState, PairMethod
-from appliance.pairing.attempt import Attempt, AttemptFailedError
+from appliance.pairing.attempt import Attempt
+from appliance.pairing.dialogue import AttemptFailedError, Dialogue
+from appliance.pairing.hold import Hold
+from appliance.problems import timed_out
 from appliance.protocol import PairByCode, PairByQr, Paired, PairFailed, PairShown, Reply, Signal, SignalKind
 from tests.daemon_fakes import FakeSessions, FakeWorker
 
@@ -17,22 +21,40 @@ PAIRED = Paired(jid="221771234512:3@s.whatsapp.net", lid="1:3@lid")
 SETTINGS = Pairing(job_limit_s=5, code_wait_s=5, confirm_wait_s=5)
 
 
+class ProvedHold:
+    """A lock that is always proved, or never."""
+
+    def __init__(self) -> None:
+        self.proved = True
+
+
 class Case:
     def __init__(self, method: PairMethod = PairMethod.CODE) -> None:
         phone = "+221771234512" if method is PairMethod.CODE else None
         self.states: list[PairingState] = []
-        self.attempt = Attempt("a1", "one", method, phone, relink=False, changed=self._changed)
-        self.worker = FakeWorker(FakeSessions(), "one", "a1")
+        self.shown: list[PairShown] = []
         self.accepted: list[Paired] = []
+        self.offset = 0.0
+        self.hold = ProvedHold()
+        self.attempt = Attempt("a1", "one", method, phone, relink=False, changed=self._changed, clock=self._clock)
+        self.worker = FakeWorker(FakeSessions(), "one", "a1")
+
+    def _clock(self) -> float:
+        return time.time() + self.offset
 
     async def _changed(self, attempt: Attempt) -> None:
         self.states.append(attempt.state)
 
-    async def _accept(self, paired: Paired) -> None:
+    async def show_code(self, shown: PairShown) -> None:
+        self.shown.append(shown)
+
+    async def accept(self, paired: Paired) -> None:
         self.accepted.append(paired)
 
     async def link(self, settings: Pairing = SETTINGS) -> None:
-        await self.attempt.link(self.worker, settings, self._accept)
+        await self.attempt.start(cast(Hold, self.hold))
+        deadline = asyncio.get_running_loop().time() + settings.job_limit_s
+        await Dialogue(self.attempt, self.worker, _Desk(self), settings, deadline=deadline).run()
 
     async def fail(self, settings: Pairing = SETTINGS) -> AttemptFailedError:
         with pytest.raises(AttemptFailedError) as caught:
@@ -40,7 +62,23 @@ class Case:
         return caught.value
 
     def show(self, value: str = "ABCD-EFGH", life_s: float = 160.0) -> None:
-        self.worker.report(PairShown(method=self.attempt.method, value=value, expires_at=time.time() + life_s))
+        self.worker.report(PairShown(method=self.attempt.method, value=value, expires_at=self._clock() + life_s))
+
+    async def until(self, state: PairingState) -> None:
+        async with asyncio.timeout(5):
+            while self.attempt.state is not state:
+                await self.attempt.wait_change(self.attempt.updated_at, 1)
+
+
+class _Desk:
+    def __init__(self, case: Case) -> None:
+        self._case = case
+
+    async def show(self, shown: PairShown) -> None:
+        await self._case.show_code(shown)
+
+    async def accept(self, paired: Paired) -> None:
+        await self._case.accept(paired)
 
 
 async def test_code_typed_then_online() -> None:
@@ -59,27 +97,61 @@ async def test_code_typed_then_online() -> None:
 
 async def test_code_is_visible_while_it_lives_and_masked_number_always() -> None:
     case = Case()
-    linking = asyncio.create_task(case.link())
+    linking = asyncio.create_task(case.link(Pairing(confirm_wait_s=5)))
     case.show()
-    while not case.attempt.times.shown_at:
-        await case.attempt.wait_change(case.attempt.updated_at, 1)
+    await case.until(PairingState.WAITING)
     view = case.attempt.view()
     assert (view.state, view.code, view.phone) == (PairingState.WAITING, "ABCD-EFGH", "+22177·····12")
-    assert view.expires_at is not None
+    case.offset = 100
+    assert case.attempt.view().remaining_s == pytest.approx(60, abs=1)
+    case.hold.proved = False
+    assert case.attempt.view().code is None
+    case.hold.proved = True
+    assert case.attempt.view().code == "ABCD-EFGH"
+    case.offset = 160
+    dead = case.attempt.view()
+    assert (dead.code, dead.qr, dead.expires_at, dead.remaining_s) == (None, None, None, None)
     case.worker.report(PAIRED)
-    while case.attempt.state is not PairingState.CONFIRMING:
-        await case.attempt.wait_change(case.attempt.updated_at, 1)
+    await case.until(PairingState.CONFIRMING)
     assert case.attempt.view().code is None
     case.worker.report(Signal(kind=SignalKind.CONNECTED))
     await linking
 
 
-async def test_dead_code_is_in_no_answer() -> None:
+async def test_code_never_outlives_its_attempt() -> None:
     case = Case()
-    case.show(life_s=-1)
+    linking = asyncio.create_task(case.link(Pairing(job_limit_s=100, confirm_wait_s=60)))
+    case.show(life_s=160)
+    await case.until(PairingState.WAITING)
+    assert case.shown[0].expires_at - case.attempt.now() == pytest.approx(80, abs=1)
+    assert case.attempt.view().remaining_s == pytest.approx(80, abs=1)
+    case.worker.end()
+    with pytest.raises(AttemptFailedError):
+        await linking
+
+
+async def test_connection_lost_while_a_code_is_shown_is_not_called_silence() -> None:
+    case = Case()
+    case.show()
     case.worker.report(PairFailed(reason="timeout", shown=True))
-    await case.fail()
-    assert case.attempt.view().code is None
+    ending = (await case.fail(Pairing())).ending
+    assert "broke" in ending.reason
+    assert not ending.counts
+
+
+async def test_worker_that_does_not_answer_is_worth_another_try() -> None:
+    case = Case()
+    case.worker.refusal = timed_out("The linking process did not answer in time.", "Try again.")
+    ending = (await case.fail()).ending
+    assert (ending.state, ending.again) == (PairingState.FAILED, True)
+
+
+async def test_worker_that_dies_after_the_phone_accepted_leaves_a_device_to_remove() -> None:
+    case = Case()
+    case.show()
+    case.worker.report(PAIRED)
+    case.worker.end()
+    assert "Remove the new device" in (await case.fail()).ending.remedy
 
 
 async def test_qr_rolls_over() -> None:
@@ -110,7 +182,7 @@ async def test_each_failure_has_its_words(
 ) -> None:
     case = Case()
     if shown:
-        case.show()
+        case.show(life_s=1)
     case.worker.report(failed)
     ending = (await case.fail()).ending
     assert ending.state is state
