@@ -16,7 +16,11 @@ from appliance.client_history import HistoryCalls
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
     CreateSession,
+    LiftRequest,
+    LiftResult,
     MediaPage,
+    PairingDay,
+    PairingDays,
     PairingList,
     PairRequest,
     PoisonList,
@@ -142,6 +146,15 @@ class ApplianceClient(HistoryCalls):
 
     async def cancel_pairing(self, pairing: str) -> PairingView:
         return await self._call("POST", f"/v1/pairings/{pairing}/cancel", PairingView)
+
+    async def lift_pairing_limits(self, session: str, phone: str | None = None) -> int:
+        """Let the next request of a session in, whatever was counted; how many limits there were."""
+        body = LiftRequest(session=session, phone=phone)
+        return (await self._call("POST", "/v1/pairings/lift", LiftResult, body)).lifted
+
+    async def pairing_days(self, days: int = 14) -> list[PairingDay]:
+        """Success and time to link, day by day, newest first."""
+        return (await self._get("/v1/pairings/days", PairingDays, _query(days=days))).days
 
     # ---- media
 

@@ -48,10 +48,65 @@ def cancel(pairing: PairingArgument, config: ConfigOption = None, as_json: JsonO
     _show(with_client(config, lambda client: client.cancel_pairing(pairing)), as_json=as_json)
 
 
+@app.command()
+def lift(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="Whose limits.")],
+    phone: Annotated[str | None, typer.Option(help="A further number, beside those that it asked codes for.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a session ask for the next code at once, whatever was counted against it and its numbers."""
+    lifted = with_client(config, lambda client: client.lift_pairing_limits(session, phone))
+    if as_json:
+        print_json({"lifted": lifted})
+    else:
+        print(f"{session} may ask for a code now." if lifted else f"Nothing was held against {session}.")
+
+
+@app.command()
+def days(
+    count: Annotated[int, typer.Option("--days", min=1, max=400, help="How far back.")] = 14,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How linking went, day by day: success and how long it took."""
+    found = with_client(config, lambda client: client.pairing_days(count))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            *(day.day, str(day.attempts), str(day.linked), str(day.cancelled)),
+            "-" if day.success_rate is None else f"{day.success_rate:.0%}",
+            *(seconds(day.code_shown_s), seconds(day.linked_s)),
+        )
+        for day in found
+    ]
+    header = ("DAY", "ATTEMPTS", "LINKED", "CANCELLED", "SUCCESS", "CODE AFTER", "LINKED AFTER")
+    print_table(header, rows, "No attempts yet: amda pair ID …")
+
+
+def seconds(value: float | None) -> str:
+    """A number of seconds as people read it."""
+    return "-" if value is None else f"{value:.1f} s"
+
+
 def _show(view: PairingView, *, as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
     print(f"{view.id}: session {view.session}, {view.method}, {view.state} since {clock(view.updated_at)}")
-    for text in filter(None, (view.code, view.reason, view.remedy)):
+    steps = (
+        ("asked", view.created_at),
+        ("begun", view.started_at),
+        ("code shown", view.shown_at),
+        ("phone accepted", view.accepted_at),
+        ("ended", view.ended_at),
+    )
+    print("  " + ", ".join(f"{name} {clock(at)}" for name, at in steps if at is not None))
+    if view.position is not None:
+        print(f"  place {view.position} in the queue, about {seconds(view.wait_s)} to wait")
+    if view.code is not None:
+        print(f"  {view.code}, good for {seconds(view.remaining_s)}")
+    for text in filter(None, (view.reason, view.remedy)):
         print(f"  {text}")
