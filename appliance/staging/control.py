@@ -188,7 +188,7 @@ class Control:
                 stanza_id=request.message_id,
                 stanza=b"",
                 placeholder=True,
-                journalled=False,
+                about="receipt",
             )
             self._network.delivery.post_node(Node("receipt", attrs), pending)
         return ct.Nothing()

@@ -10,7 +10,18 @@ from typing import Final
 
 import msgspec
 
-from appliance.model import Category, MediaKind
+from appliance.model import MediaKind
+from appliance.staging.fault_types import ClearFaults as ClearFaults
+from appliance.staging.fault_types import FaultKind as FaultKind
+from appliance.staging.fault_types import FaultList as FaultList
+from appliance.staging.fault_types import FaultView as FaultView
+from appliance.staging.fault_types import SetFault as SetFault
+from appliance.staging.journal_types import CaptureDue as CaptureDue
+from appliance.staging.journal_types import CapturesDue as CapturesDue
+from appliance.staging.journal_types import JournalEntry as JournalEntry
+from appliance.staging.journal_types import JournalKind as JournalKind
+from appliance.staging.journal_types import JournalPage as JournalPage
+from appliance.staging.journal_types import JournalQuery as JournalQuery
 
 INFO_FILE: Final = "staging.json"
 """In the network's folder; written when the network is ready, removed when it stops."""
@@ -253,206 +264,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     contact: str
     message_id: str
     type: str = "read"
-
-
-class FaultKind(enum.StrEnum):
-    """What can be made to go wrong. The first groups act on sockets, the others on what is said over them."""
-
-    # at once, on the connections that are open now
-    RESET = "reset"
-    """RST."""
-    CLOSE = "close"
-    """FIN."""
-    STREAM_ERROR = "stream_error"
-    """`code` (503, 500, 515 …), or `text` = `replaced` | `device_removed`."""
-    # on sockets, as long as it lasts
-    STALL = "stall"
-    """The connections that are open now fall silent; new ones work: half-open sockets."""
-    SILENCE = "silence"
-    """As STALL, and new ones are silent as well."""
-    REFUSE = "refuse"
-    """New connections are reset."""
-    DOWN = "down"
-    """Everything is reset, and refused from then on: the server is gone."""
-    DROP = "drop"
-    """`percent` of the sockets, present and future ones, are reset at a random moment within 5 s."""
-    NO_UPGRADE = "no_upgrade"
-    """TCP and TLS work; the WebSocket upgrade is never answered."""
-    # at login
-    NO_HELLO = "no_hello"
-    """The Noise handshake is never answered."""
-    FAILURE = "failure"
-    """Logins are answered with `<failure reason=code>`; 402 takes `expire_s`."""
-    # while connected
-    NO_PONG = "no_pong"
-    """Keep-alive pings are not answered; everything else works."""
-    SILENT_IQ = "silent_iq"
-    """Requests in the namespace `text` are not answered."""
-    NO_ACK = "no_ack"
-    """Messages from the device are not acknowledged."""
-    ACK_ERROR = "ack_error"
-    """They are acknowledged with error `code`."""
-    NO_LID = "no_lid"
-    """Look-ups of a number tell no LID."""
-    NO_PREKEYS = "no_prekeys"
-    """Key bundles come without a one-time pre-key."""
-    ASK_RETRY = "ask_retry"
-    """The recipient cannot read what the device sent, and asks for it again."""
-    HOLD = "hold"
-    """Messages for the device are queued and not delivered."""
-    # media host
-    MEDIA_STATUS = "media_status"
-    """Downloads and uploads are answered with HTTP status `code`."""
-    MEDIA_HANG = "media_hang"
-    """They are never answered."""
-    # linking
-    PAIR_REFUSED = "pair_refused"
-    """The request for a code is refused with `code`: 429 or 400."""
-    PAIR_NO_ANSWER = "pair_no_answer"
-    """The request for a code is not answered."""
-    PAIR_SILENT = "pair_silent"
-    """The code is typed and nothing follows: what a passkey prompt looks like from the device."""
-    PAIR_REFS = "pair_refs"
-    """Registrations get only `code` references: with one, the code dies after 20 s."""
-    PAIR_BAD_HMAC = "pair_bad_hmac"
-    """The identity that the phone hands over does not verify."""
-
-
-class SetFault(msgspec.Struct, frozen=True, kw_only=True):
-    """Without an account: the whole network. `duration_s` and `count` end it by themselves; 0: until cleared."""
-
-    kind: FaultKind
-    account: str = ""
-    device: int | None = None
-    connection: int | None = None
-    code: int = 0
-    text: str = ""
-    percent: float = 100.0
-    expire_s: int = 3600
-    duration_s: float = 0.0
-    count: int = 0
-    """How often it strikes before it is gone."""
-
-
-class FaultView(msgspec.Struct, frozen=True, kw_only=True):
-    id: int
-    fault: SetFault
-    set_at: float
-    struck: int
-    """How often it acted."""
-
-
-class FaultList(msgspec.Struct, frozen=True, kw_only=True):
-    faults: list[FaultView]
-
-
-class ClearFaults(msgspec.Struct, frozen=True, kw_only=True):
-    id: int | None = None
-    """None: all of them."""
-
-
-class JournalKind(enum.StrEnum):
-    NETWORK_STARTED = "network_started"
-    NETWORK_STOPPED = "network_stopped"
-    # connections
-    OPENED = "opened"
-    LOGIN = "login"
-    """An attempt to log in; `answer`: `success`, or `failure <reason>`."""
-    READY = "ready"
-    """The device has announced itself active: its queue was flushed."""
-    CLOSED = "closed"
-    """A device that had logged in is gone: `by` (`client`, a fault, `replaced`, `stopping`, `network killed`), `ready`
-    (it had announced itself active: it was connected in its own eyes), `stalled`, `seconds`."""
-    SECOND_COPY = "second_copy"
-    """A device logged in while another connection of it was alive and answering."""
-    # linking
-    PAIR_OPENED = "pair_opened"
-    PAIR_REQUESTED = "pair_requested"
-    PAIR_REFUSED = "pair_refused"
-    PAIR_TYPED = "pair_typed"
-    PAIR_WRONG = "pair_wrong"
-    PAIR_SCANNED = "pair_scanned"
-    PAIR_DONE = "pair_done"
-    """The device has signed: it is linked."""
-    PAIR_CLOSED = "pair_closed"
-    UNLINKED = "unlinked"
-    """`by`: `phone`, `device` (logout)."""
-    # messages to devices
-    SENT = "sent"
-    """A message exists from now on; `kind`, `where`, `category`, `sha256`, `size`."""
-    DELIVERED = "delivered"
-    """Written to a device's connection; `offline` when it had waited."""
-    RECEIPTED = "receipted"
-    """`type`; the network now owes the device nothing for this message."""
-    RETRY_ASKED = "retry_asked"
-    ACKED = "acked"
-    """Acknowledged without content: a placeholder, or a message the device could not read."""
-    # from devices
-    ARRIVED = "arrived"
-    """`to`, `text_sha256`, `kind`, `sha256`, `copies`."""
-    BAD_MESSAGE = "bad_message"
-    """What a device sent does not verify; `why`."""
-    PRESENCE = "presence"
-    READ = "read"
-    """The device marked something as read."""
-    UNKNOWN_REQUEST = "unknown_request"
-    # media host
-    MEDIA_GET = "media_get"
-    MEDIA_PUT = "media_put"
-    # faults
-    FAULT_SET = "fault_set"
-    FAULT_STRUCK = "fault_struck"
-    FAULT_CLEARED = "fault_cleared"
-
-
-class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
-    seq: int
-    at: float
-    kind: JournalKind
-    account: str = ""
-    device: int | None = None
-    message_id: str = ""
-    data: dict[str, str | int | float | bool] = {}
-
-
-class JournalQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries after a number that match everything that is given; waits up to `wait_s` for the first one."""
-
-    after: int = 0
-    kinds: list[JournalKind] = []
-    account: str = ""
-    device: int | None = None
-    message_id: str = ""
-    data: dict[str, str | int | float | bool] = {}
-    limit: int = 1000
-    wait_s: float = 0.0
-
-
-class JournalPage(msgspec.Struct, frozen=True, kw_only=True):
-    entries: list[JournalEntry]
-    last: int
-    """The newest number of the whole journal."""
-
-
-class CaptureDue(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a perfect appliance has stored by now."""
-
-    account: str
-    category: Category
-    kind: MediaKind
-    message_id: str
-    """Of the message that holds the content."""
-    due_by: str
-    """Of the message that made it due: itself, the `.vv` reply or the revoke."""
-    sha256: str
-    """Of the plain media, or of the text in UTF-8."""
-    size: int
-    receipted_at: float | None
-    """When the device had receipted everything that makes it due; None: it has not."""
-
-
-class CapturesDue(msgspec.Struct, frozen=True, kw_only=True):
-    captures: list[CaptureDue]
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

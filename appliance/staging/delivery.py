@@ -60,8 +60,8 @@ class Pending(msgspec.Struct, kw_only=True):
     placeholder: bool = False
     """Nothing is encrypted in it: an acknowledgement is all that it gets."""
     retries: int = 0
-    journalled: bool = True
-    """False for what is no message: key shares, notifications."""
+    about: str = ""
+    """For what is no message: which news it is."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Delivery:
             self._forget(number, pending)
 
     def pending(self, phone: str, device: int) -> int:
-        return sum(p.journalled for p in self._queues.get((phone, device), {}).values())
+        return sum(not p.about for p in self._queues.get((phone, device), {}).values())
 
     def total(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
@@ -149,7 +149,7 @@ class Delivery:
             line.send(node)
         else:
             line.send_encoded(pending.stanza)
-        if pending.journalled:
+        if not pending.about:
             self.journal.add(
                 JournalKind.DELIVERED,
                 pending.account,
@@ -167,7 +167,10 @@ class Delivery:
         return [(number, queue[number]) for number in self._numbers.get((*key, stanza_id), ())]
 
     def _done(self, line: Line, number: int) -> None:
-        self._forget(number, self._queues[line.account.phone, line.number].pop(number))
+        pending = self._queues[line.account.phone, line.number].pop(number)
+        self._forget(number, pending)
+        if pending.about:
+            self.journal.add(JournalKind.TOLD, pending.account, pending.device, pending.stanza_id, about=pending.about)
 
     def on_receipt(self, line: Line, node: Node) -> None:
         """A device says what became of messages: delivered, not readable, read."""
@@ -187,7 +190,7 @@ class Delivery:
             found = self._found(line, stanza_id)
             for number, _ in found:
                 self._done(line, number)
-            if any(pending.journalled for _, pending in found):
+            if any(not pending.about for _, pending in found):
                 self.journal.add(JournalKind.RECEIPTED, line.account.phone, line.number, stanza_id, type=kind)
 
     def on_ack(self, line: Line, node: Node) -> None:
@@ -207,7 +210,7 @@ class Delivery:
         if pending is None or pending.retries != retries or 0 < pending.retries < MAX_RETRIES:
             return
         self._done(line, number)
-        if pending.journalled:
+        if not pending.about:
             self.journal.add(
                 JournalKind.ACKED,
                 pending.account,

@@ -140,7 +140,8 @@ class Phone:
     def on_first_login(self, session: Session) -> None:
         """Share what a new device needs: the app state key, and with it the push name; history if there is any."""
         account, number = session.account, session.number
-        self._send_peer(account, number, messages.key_share(self._state(account).key.share([0, *account.devices])))
+        share = self._state(account).key.share([0, *account.devices])
+        self._send_peer(account, number, "key_share", messages.key_share(share))
         self.tell_devices(account)
         if account.history_texts:
             task = asyncio.get_running_loop().create_task(self._push_history(account, number))
@@ -229,11 +230,11 @@ class Phone:
             "t": stanzas.now(),
         }
         pending = Pending(
-            account=account.phone, device=number, stanza_id=identifier, stanza=b"", placeholder=True, journalled=False
+            account=account.phone, device=number, stanza_id=identifier, stanza=b"", placeholder=True, about=kind
         )
         self.delivery.post_node(Node("notification", attrs, content), pending)
 
-    def _send_peer(self, account: Account, number: int, message: protobuf.Message) -> None:
+    def _send_peer(self, account: Account, number: int, about: str, message: protobuf.Message) -> None:
         """A message of the phone to one of its devices about their common affairs."""
         body = protobuf.encode(message)
         enc_type, ciphertext = self.endpoints.encrypt(account.phone, account, number, body)
@@ -252,7 +253,7 @@ class Phone:
             stanza=b"",
             sender=account.phone,
             message=body,
-            journalled=False,
+            about=about,
         )
         enc = Node("enc", {"v": "2", "type": enc_type.value}, ciphertext)
         self.delivery.post_node(Node("message", attrs, [enc]), pending)
@@ -273,7 +274,7 @@ class Phone:
         }
         message = messages.protocol(messages.ProtocolType.HISTORY_SYNC_NOTIFICATION, {6: notification})
         if number in account.devices:
-            self._send_peer(account, number, message)
+            self._send_peer(account, number, "history", message)
 
 
 def _mistyped(code: str) -> str:

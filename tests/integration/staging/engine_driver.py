@@ -62,7 +62,9 @@ def unwrap(message: Message) -> Message:
 
 class Driver:
     def __init__(self) -> None:
-        self.client = aio_client.NewAClient(f"{STORE}/device.db", uuid="driver")
+        self.client = aio_client.NewAClient(
+            f"{STORE}/device.db?_journal_mode=WAL&_synchronous=0&_foreign_keys=on&_x=1", uuid="driver"
+        )
         self.pending: set[asyncio.Task[None]] = set()
 
     def register(self) -> None:

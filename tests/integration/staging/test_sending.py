@@ -41,7 +41,10 @@ async def test_texts_and_files(network: NetworkProcess, engines: Engines, tmp_pa
 async def test_a_second_device_sees_what_the_first_sends(network: NetworkProcess, engines: Engines) -> None:
     first = await engines.linked(PHONE, "first")
     await first.call("send_text", to=ALICE, text="seul")
+    before = await network.client.last()
     second = await engines.linked(PHONE, "second")
+    # The first one asks who there is again once it has taken the news.
+    await network.client.wait_for(JournalKind.TOLD, account=PHONE, device=1, about="account_sync", after=before)
     message_id = await first.call("send_text", to=ALICE, text="à deux")
     message = await second.event("message", id=message_id)
     assert (message["text"], message["from_me"]) == ("à deux", True)
