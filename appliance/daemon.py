@@ -30,6 +30,7 @@ from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
+from appliance.history.versions import configured_whatsapp_version
 from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run_until, stop_request
 from appliance.logging import configure_logging
 from appliance.media.folder import FolderStore
@@ -81,16 +82,11 @@ async def _run(settings: Settings) -> None:
         intake = MediaIntake(paths.sessions, store, index, bus)
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
-        ledger = Ledger(database)
+        ledger = Ledger(database, whatsapp=configured_whatsapp_version(settings))
         sessions = SessionService(settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id)
+        live = live_source(sessions, lambda: health.readiness())
         history = HistoryService(
-            database=database,
-            ledger=ledger,
-            bus=bus,
-            live=live_source(sessions, lambda: health.readiness()),
-            history=settings.history,
-            alerts=settings.alerts,
-            node=platform.node() or node_id,
+            database=database, ledger=ledger, bus=bus, live=live, settings=settings, node=platform.node() or node_id
         )
         await history.load()
         stack.push_async_callback(history.close)

@@ -52,15 +52,19 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """Reads and writes the rows. Writing is durable on return."""
+    """Reads and writes the rows. Writing is durable on return. `whatsapp`: the version of it that the engine says it
+    is."""
 
     def __init__(
         self,
         database: Database,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        *,
+        whatsapp: str = "",
     ) -> None:
         self._database = database
+        self._whatsapp = whatsapp
         self._clock = clock
         self._steady = steady
         self._opened: dict[int, float] = {}
@@ -80,7 +84,7 @@ class Ledger:
     ) -> None:
         """Write down what the state machine's effects say, in order, within the caller's transaction; effects that are
         not about the ledger are passed over. Times may lie in the past: what a worker recorded while the daemon was
-        away. `engine`: its version, and WhatsApp's after a slash where that is known."""
+        away."""
         for effect in effects:
             match effect:
                 case OpenRow():
@@ -97,7 +101,6 @@ class Ledger:
     async def _open(
         self, connection: aiosqlite.Connection, session: str, generation: int, row: OpenRow, engine: str
     ) -> None:
-        engine_version, _, whatsapp_version = engine.partition("/")
         values = (
             session,
             generation,
@@ -110,8 +113,8 @@ class Ledger:
             max(0.0, row.uptime_s),
             row.action,
             row.charged,
-            engine_version,
-            whatsapp_version,
+            engine,
+            self._whatsapp,
         )
         async with connection.execute(
             "INSERT INTO disconnections (session, generation, at, reason, signal, code, raw, connected_at, uptime_s, "

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from appliance.config import Settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.alerts import AlertService
@@ -22,7 +23,7 @@ from appliance.history.ledger import PAGE_MAX, Ledger, Query
 from appliance.history.outbox import Outbox
 from appliance.history.persons import Persons
 from appliance.history.recorder import UptimeRecorder
-from appliance.history.settings import DAY_S, HOUR_S, AlertSettings, HistorySettings
+from appliance.history.settings import DAY_S, HOUR_S
 from appliance.history.statistics import history_stats
 from appliance.model import SessionView
 from appliance.model_history import Disconnection, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
@@ -43,15 +44,14 @@ class HistoryService:
         ledger: Ledger,
         bus: EventBus,
         live: LiveSource,
-        history: HistorySettings,
-        alerts: AlertSettings,
+        settings: Settings,
         node: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
         self._recorder = UptimeRecorder(database, clock)
-        self._history_settings = history
-        self._alert_settings = alerts
+        self._history_settings = settings.history
+        self._alert_settings = settings.alerts
         self._clock = clock
         self._pruned_at: float | None = None
         sender = Sender(clock)
@@ -89,10 +89,10 @@ class HistoryService:
         except sqlite3.Error as error:
             _log.error("uptime cannot be stored", error=str(error))
 
-    def apply_settings(self, history: HistorySettings, alerts: AlertSettings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """New settings while everything runs; they count from the next decision on."""
-        self._history_settings = history
-        self._alert_settings = alerts
+        self._history_settings = settings.history
+        self._alert_settings = settings.alerts
 
     async def on_change(self, view: SessionView) -> None:
         """Callback of the sessions' room: a session's state may have changed."""

@@ -11,13 +11,14 @@ from aiohttp import web
 from appliance.api.alerts import AlertsResource
 from appliance.api.history import CSV_PATH, LOG_PATH, HistoryResource
 from appliance.api.http import STREAMING, problems
+from appliance.config import Settings, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
-from appliance.history.settings import AlertSettings, HistorySettings
+from appliance.history.settings import AlertSettings
 from appliance.model import SessionState
 from appliance.model_api import DegradedPart, Readiness
 from tests.daemon_fakes import FakeSessions
@@ -35,10 +36,14 @@ class Rig:
         self.trouble: dict[str, str] = {}
         values: dict[str, Any] = {"webhook_secret": SECRET, "private_contacts": True, "group_s": 0, "clear_s": 0}
         self.settings = msgspec.convert({**values, **alerts}, AlertSettings)
-        self.ledger = Ledger(database, lambda: self.now)
+        self.ledger = Ledger(database, lambda: self.now, whatsapp="2.3000.7")
         self.socket = folder / "run" / "api.sock"
         self.history = self.make()
         self._runner: web.AppRunner | None = None
+
+    def all_settings(self, alerts: AlertSettings) -> Settings:
+        """The rest as shipped."""
+        return msgspec.structs.replace(load_settings(None, {"AMDA_PATHS_STATE_DIR": "/nowhere"}), alerts=alerts)
 
     def make(self) -> HistoryService:
         """Another daemon on the same database."""
@@ -47,8 +52,7 @@ class Rig:
             ledger=self.ledger,
             bus=self.bus,
             live=live_source(self.sessions, self.readiness),
-            history=HistorySettings(),
-            alerts=self.settings,
+            settings=self.all_settings(self.settings),
             node="box",
             clock=lambda: self.now,
         )

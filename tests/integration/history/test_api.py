@@ -48,7 +48,7 @@ async def lose(rig: Rig, session: str, at: float, back: float | None = None, raw
         charged=False,
         raw=raw,
     )
-    await rig.ledger.write(session, 1, [row], "0.5.2/2.3000.1")
+    await rig.ledger.write(session, 1, [row], "0.5.2")
     if back is not None:
         await rig.ledger.write(session, 1, [CloseRows(at=back)], "0.5.2")
 
@@ -61,7 +61,7 @@ async def test_history(rig: Rig, client: ApplianceClient) -> None:
     assert [item.session for item in page.items] == ["binta"]
     assert page.next is not None
     older = await client.history(limit=1, before=page.next)
-    assert (older.items[0].engine, older.items[0].whatsapp) == ("0.5.2", "2.3000.1")
+    assert (older.items[0].engine, older.items[0].whatsapp) == ("0.5.2", "2.3000.7")
     assert older.items[0].recovery_s == pytest.approx(2.0, abs=1)
     assert [item.session async for item in client.all_history(reason="server_error")] == ["binta"]
     text = b"".join([piece async for piece in client.history_csv()]).decode()

@@ -14,7 +14,7 @@ from appliance.sessions.policy import Action
 from appliance.sessions.reasons import DisconnectReason
 
 NOW = 1_800_000_000.0
-VERSIONS = "0.5.2/2.3000.1"
+ENGINE = "0.5.2"
 
 
 class Clocks:
@@ -37,7 +37,7 @@ def clocks() -> Clocks:
 
 @pytest.fixture
 def ledger(database: Database, clocks: Clocks) -> Ledger:
-    return Ledger(database, lambda: clocks.wall, lambda: clocks.steady)
+    return Ledger(database, lambda: clocks.wall, lambda: clocks.steady, whatsapp="2.3000.1")
 
 
 def loss(at: float = NOW, reason: DisconnectReason = DisconnectReason.SOCKET_CLOSED, raw: str = "") -> OpenRow:
@@ -55,9 +55,9 @@ def loss(at: float = NOW, reason: DisconnectReason = DisconnectReason.SOCKET_CLO
 
 
 async def test_a_row_has_everything(ledger: Ledger, clocks: Clocks) -> None:
-    await ledger.write("a", 3, [loss(raw="<x from='221771234512@s.whatsapp.net'/>")], VERSIONS)
+    await ledger.write("a", 3, [loss(raw="<x from='221771234512@s.whatsapp.net'/>")], ENGINE)
     clocks.wall, clocks.steady = NOW + 2.5, 52.5
-    await ledger.write("a", 3, [CloseRows(at=NOW + 2.5), LoggedIn()], VERSIONS)
+    await ledger.write("a", 3, [CloseRows(at=NOW + 2.5), LoggedIn()], ENGINE)
     (row,) = (await ledger.page(Query(), 10)).items
     assert (row.session, row.at, row.reason, row.code, row.decision) == ("a", NOW, "socket_closed", 503, "redial")
     assert (row.uptime_s, row.recovery_s, row.back_at, row.charged) == (100.0, 2.5, NOW + 2.5, True)
@@ -67,27 +67,27 @@ async def test_a_row_has_everything(ledger: Ledger, clocks: Clocks) -> None:
 
 
 async def test_recovery_is_measured_by_the_steady_clock(ledger: Ledger, clocks: Clocks) -> None:
-    await ledger.write("a", 1, [loss()], VERSIONS)
+    await ledger.write("a", 1, [loss()], ENGINE)
     clocks.wall, clocks.steady = NOW - 3600, 53.0
-    await ledger.write("a", 1, [CloseRows(at=clocks.wall)], VERSIONS)
+    await ledger.write("a", 1, [CloseRows(at=clocks.wall)], ENGINE)
     assert (await ledger.rows(Query()))[0].recovery_s == 3.0
 
 
 async def test_recovery_of_a_row_that_another_daemon_opened(ledger: Ledger, database: Database, clocks: Clocks) -> None:
-    await ledger.write("a", 1, [loss()], VERSIONS)
+    await ledger.write("a", 1, [loss()], ENGINE)
     again = Ledger(database, lambda: clocks.wall, lambda: 7.0)
-    await again.write("a", 1, [CloseRows(at=NOW + 9)], VERSIONS)
+    await again.write("a", 1, [CloseRows(at=NOW + 9)], ENGINE)
     assert (await again.rows(Query()))[0].recovery_s == 9.0
     later = Ledger(database, lambda: clocks.wall, lambda: 7.0)
-    await later.write("a", 1, [loss(at=NOW + 20)], VERSIONS)
-    await ledger.write("a", 1, [CloseRows(at=NOW)], VERSIONS)
+    await later.write("a", 1, [loss(at=NOW + 20)], ENGINE)
+    await ledger.write("a", 1, [CloseRows(at=NOW)], ENGINE)
     assert (await later.rows(Query()))[1].recovery_s == 0.0
 
 
 async def test_a_later_signal_refines_the_last_row_only(ledger: Ledger) -> None:
-    await ledger.write("a", 1, [loss(), loss(at=NOW + 5)], VERSIONS)
+    await ledger.write("a", 1, [loss(), loss(at=NOW + 5)], ENGINE)
     refined = RefineRow(reason=DisconnectReason.DEVICE_REMOVED, signal="logged_out", code=401, raw="<conflict/>")
-    await ledger.write("a", 1, [refined], VERSIONS)
+    await ledger.write("a", 1, [refined], ENGINE)
     reasons = [row.reason for row in await ledger.rows(Query())]
     assert reasons == ["socket_closed", "device_removed"]
 
@@ -95,7 +95,7 @@ async def test_a_later_signal_refines_the_last_row_only(ledger: Ledger) -> None:
 async def test_rows_are_written_with_the_callers_transaction_or_not_at_all(ledger: Ledger, database: Database) -> None:
     async def interrupted() -> None:
         async with database.transaction() as connection:
-            await ledger.apply(connection, "a", 1, [loss()], VERSIONS)
+            await ledger.apply(connection, "a", 1, [loss()], ENGINE)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -105,7 +105,7 @@ async def test_rows_are_written_with_the_callers_transaction_or_not_at_all(ledge
 
 async def test_queries_and_pages(ledger: Ledger) -> None:
     for number in range(5):
-        await ledger.write("a" if number % 2 else "b", 1, [loss(at=NOW + number)], VERSIONS)
+        await ledger.write("a" if number % 2 else "b", 1, [loss(at=NOW + number)], ENGINE)
     first = await ledger.page(Query(), 2)
     assert [row.at - NOW for row in first.items] == [4, 3]
     second = await ledger.page(Query(before=first.next), 2)
@@ -119,7 +119,7 @@ async def test_queries_and_pages(ledger: Ledger) -> None:
 
 
 async def test_retention(ledger: Ledger) -> None:
-    await ledger.write("a", 1, [loss(at=NOW - 10), loss(at=NOW)], VERSIONS)
+    await ledger.write("a", 1, [loss(at=NOW - 10), loss(at=NOW)], ENGINE)
     assert await ledger.prune(NOW) == 1
     assert [row.at for row in await ledger.rows(Query())] == [NOW]
 
