@@ -87,9 +87,9 @@ class Downloads:
         """The table has changed, or the settings have."""
         self._wake.set()
 
-    def connected(self, is_connected: bool) -> None:
+    def connected(self, *, now: bool) -> None:
         """Attempts are made only while the engine is connected, so that an outage does not use them up."""
-        if is_connected:
+        if now:
             self._connected.set()
         else:
             self._connected.clear()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from appliance.processes import pss_bytes
 
-PSS_MAX_AGE_S: Final = 60.0
+PSS_MAX_AGE_S: Final = 300.0
 PSS_RSS_STEP: Final = 1 << 20
 """The kernel walks all page tables for the PSS (1–2 ms); the RSS is free. So the PSS is read again when the RSS has
 moved by this much or the figure is old: sixty workers that read it with every heartbeat would take 2 % of a core."""
-LAG_TICK_S: Final = 1.0
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _RSS_FIELD: Final = 1
 
@@ -42,18 +42,22 @@ class MemoryGauge:
 
 
 class LoopLag:
-    """Measures how much later than asked the event loop wakes up."""
+    """How much later than asked the event loop runs. It is measured where something is due anyway, at heartbeats and at
+    what the engine's threads hand over: a timer of its own would wake sixty workers every second for nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._largest = 0.0
 
-    async def run(self) -> None:
-        """Measure until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_TICK_S
-            await asyncio.sleep(LAG_TICK_S)
-            self._largest = max(self._largest, loop.time() - due)
+    def note(self, due: float) -> None:
+        """Something that was due at `due` (monotonic seconds) is being done now."""
+        self._largest = max(self._largest, self._clock() - due)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, and note how much too long it took."""
+        due = self._clock() + seconds
+        await asyncio.sleep(seconds)
+        self.note(due)
 
     def take(self) -> float:
         """The largest lag since the last call, in seconds."""

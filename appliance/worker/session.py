@@ -90,6 +90,7 @@ class Worker:
             on_recorded=lambda: self._capture.wake(),
             on_event=self._on_event,
             write_log=log.write,
+            on_lag=self._lag.note,
             clock=clock,
         )
         spool = Spool(self._folder)
@@ -138,7 +139,6 @@ class Worker:
         tasks = [
             asyncio.create_task(self._capture.run(), name="capture"),
             asyncio.create_task(self._downloads.run(), name="downloads"),
-            asyncio.create_task(self._lag.run(), name="lag"),
             asyncio.create_task(self._beat(), name="heartbeat"),
         ]
         for task in tasks:
@@ -217,7 +217,7 @@ class Worker:
                     connected_at=signal.connected_at,
                 )
             )
-        self._downloads.connected(self._engine.connected_at is not None)
+        self._downloads.connected(now=self._engine.connected_at is not None)
         if signal.kind is SignalKind.CONNECTED:
             if self._presence is not None:
                 self._presence.cancel()
@@ -295,4 +295,4 @@ class Worker:
                     inbox=self._store.inbox_length(),
                 )
             )
-            await asyncio.sleep(self._spec.heartbeat_s)
+            await self._lag.sleep(self._spec.heartbeat_s)

@@ -75,9 +75,11 @@ class Engine:
         on_recorded: Callable[[], None],
         on_event: Callable[[EngineEvent], None],
         write_log: Callable[[str, str], None],
+        on_lag: Callable[[float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`on_recorded` and `on_event` are called in the event loop; `write_log(level, text)` in any thread."""
+        """`on_recorded`, `on_event` and `on_lag` (of what was due at this monotonic time) are called in the event loop,
+        `write_log(level, text)` in any thread."""
         self._library = library
         self._folder = store_folder
         self._history = history
@@ -85,6 +87,7 @@ class Engine:
         self._on_recorded = on_recorded
         self._on_event = on_event
         self._write_log = write_log
+        self._on_lag = on_lag
         self._clock = clock
         self._mark = DecryptionMark(store_folder / DATABASE)
         self._gate = ReceiptGate(self._mark)
@@ -222,7 +225,11 @@ class Engine:
     def _post(self, action: Callable[[], None]) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(action)
+            loop.call_soon_threadsafe(self._run_posted, time.monotonic(), action)
+
+    def _run_posted(self, posted_at: float, action: Callable[[], None]) -> None:
+        self._on_lag(posted_at)
+        action()
 
     # ---- in the event loop ----
 

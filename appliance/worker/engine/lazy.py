@@ -12,6 +12,7 @@ functions that a worker needs are declared in `library.py`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -31,6 +32,7 @@ _PRELOADED: Final = (
     "appliance.worker.engine.adapter",
     "appliance.worker.engine.admission",
     "appliance.worker.main",
+    "encodings.ascii",
 )
 _MACHINES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """From `uname -m` to the names that Go, and so the library file, uses."""
@@ -62,6 +64,7 @@ def wheel_library() -> Path:
     return path
 
 
+@functools.cache
 def installed_version() -> str:
     """Version of the wheel whose protobuf classes are in use; the library must say the same. Raises
     EngineMissingError."""
@@ -90,6 +93,7 @@ def preload() -> None:
     install_package_stub()
     for name in _PRELOADED:
         importlib.import_module(name)
+    installed_version()  # found out here once: reading a wheel's metadata imports a mail parser
 
 
 def open_library(path: str | Path) -> Library:
