@@ -117,7 +117,7 @@ RULES: Final[dict[AlertRule, Rule]] = {
     AlertRule.PAIRING_RATE: Rule(
         severity=_W,
         meaning="Linking fails more often than usual.",
-        remedy="See the reasons: amda pair --list; if WhatsApp refuses codes, wait.",
+        remedy="See the reasons: amda pairing list; if WhatsApp refuses codes, wait.",
     ),
     AlertRule.PHONE_UNSEEN: Rule(
         severity=_W,

@@ -19,7 +19,7 @@ ROUTE_TABLE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S+)` \|", re.MULT
 ROUTE_CODE = re.compile(r'web\.(get|post|put|patch|delete)\(\s*(?:f?"([^"]+)"|([A-Z_]+))')
 COMMAND = re.compile(r"(?:\.venv/bin/|[`\"': ])amda ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?")
 """A command as a reader would type it: after a blank, a quote or the folder, in lower case."""
-COMING = frozenset({"alert", "engine", "history", "logs", "storage"})
+COMING = frozenset({"engine", "storage"})
 """Commands that remedies in the code name already and that come with their own issues; this set only shrinks."""
 
 
