@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,8 @@ class Control:
         self._network = network
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
+        self.ready = asyncio.Event()
+        """Requests wait for it: the socket is there before the network is, because it is the lock of the folder."""
         self._table: dict[str, tuple[type[msgspec.Struct], _Handler]] = {
             "info": (ct.Nothing, self._info),
             "stats": (ct.Nothing, self._stats),
@@ -81,6 +84,7 @@ class Control:
         if entry is None:
             return _answer(ct.Refusal(error=f"no operation {request.match_info['operation']!r}"), 404)
         kind, handler = entry
+        await self.ready.wait()
         try:
             body = msgspec.json.decode(await request.read() or b"{}", type=kind)
             result = await handler(body)

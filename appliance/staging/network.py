@@ -146,6 +146,7 @@ class Network:
         self.journal.add(JournalKind.NETWORK_STARTED, pid=os.getpid(), port=port)
         self.store.flush()
         _write_atomically(self._folder / INFO_FILE, msgspec.json.format(msgspec.json.encode(info)))
+        self.control.ready.set()
         _log.info("staging_network_ready", proxy=info.proxy_url)
         return info
 
