@@ -77,9 +77,11 @@ class AlertService:
         self._silences: dict[str, SilenceView] = {}
         self._busy = asyncio.Lock()
         self._alive = True
+        self._started_at = 0.0
 
     async def load(self) -> None:
         """Take up what is open, where the daemon before this one left it."""
+        self._started_at = self._clock()
         for row in await self._database.fetch_all("SELECT state FROM alerts WHERE ended_at IS NULL"):
             alert = msgspec.json.decode(row["state"], type=Alert)
             self._alerts[alert.key] = self._stored[alert.id] = alert
@@ -109,7 +111,7 @@ class AlertService:
         """Look once at everything."""
         async with self._busy:
             settings, now = self._settings(), self._clock()
-            facts = await gather(self._database, self._ledger, await self._live(), settings, now)
+            facts = await gather(self._database, self._ledger, await self._live(), settings, now, self._started_at)
             silences = [
                 Silence(rule=silence.rule or "", session=silence.session or "", until=silence.until)
                 for silence in self._silences.values()

@@ -11,12 +11,13 @@ import msgspec
 from appliance.database import Database
 from appliance.history.alert_rules import Facts, SessionFacts
 from appliance.history.ledger import Ledger
+from appliance.history.recorder import SETTLE_S
 from appliance.history.settings import HOUR_S, MINUTE_S, AlertSettings
 from appliance.history.statistics import ASKED
 from appliance.interfaces import SessionControl
 from appliance.model import PairingState, SessionView
 from appliance.model_api import Readiness
-from appliance.sessions.reasons import REASONS, ReasonClass
+from appliance.sessions.reasons import REASONS, DisconnectReason, ReasonClass
 
 CRASH_WINDOW_S: Final = 600.0
 """The same window as the policy's: five in it and the session is not restarted any more."""
@@ -40,29 +41,55 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 LiveSource = Callable[[], Awaitable[Live]]
 
 
-def live_source(sessions: SessionControl, readiness: Callable[[], Awaitable[Readiness]]) -> LiveSource:
-    """Ask the sessions' room and the health check."""
+class QuotaUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of the storage quotas that are used: of the appliance (None: no quota), and of sessions that have one."""
+
+    share: float | None = None
+    sessions: Mapping[str, float] = {}
+
+
+async def _no_quota() -> QuotaUse:
+    return QuotaUse()
+
+
+def live_source(
+    sessions: SessionControl,
+    readiness: Callable[[], Awaitable[Readiness]],
+    quota: Callable[[], Awaitable[QuotaUse]] = _no_quota,
+    phones: Callable[[], Mapping[str, float]] = dict,
+) -> LiveSource:
+    """Ask the sessions' room, the health check, the media room, and whoever knows when each session's phone was last
+    seen (seconds since the epoch)."""
 
     async def live() -> Live:
         trouble = {part.part: part.reason for part in (await readiness()).degraded}
+        used = await quota()
         return Live(
             sessions=await sessions.list(),
             fork_server=trouble.get("forkserver", ""),
             storage=trouble.get("media", ""),
             redis=trouble.get("redis", ""),
+            storage_share=used.share,
+            session_storage_share=used.sessions,
+            phone_seen_at=phones(),
         )
 
     return live
 
 
-async def gather(database: Database, ledger: Ledger, live: Live, settings: AlertSettings, now: float) -> Facts:
-    """Everything as of `now`."""
+async def gather(
+    database: Database, ledger: Ledger, live: Live, settings: AlertSettings, now: float, started_at: float
+) -> Facts:
+    """Everything as of `now`. `started_at`: of the daemon; that all processes had ended while it was away is no news
+    about any session: the machine was started, or the appliance stopped by somebody."""
     window_s = settings.rate_minutes * MINUTE_S
     lost: set[str] = set()
     losses: collections.Counter[str] = collections.Counter()
     crashes: collections.Counter[str] = collections.Counter()
     for session, reason, at in await ledger.losses(now - max(window_s, HOUR_S, CRASH_WINDOW_S)):
         if reason in ASKED or at > now + MINUTE_S:  # a row of the future was written before the clock was set back
+            continue
+        if reason is DisconnectReason.FORK_SERVER_LOST and at <= started_at + SETTLE_S:
             continue
         if at >= now - window_s:
             lost.add(session)

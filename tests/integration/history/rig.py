@@ -14,7 +14,7 @@ from appliance.api.http import STREAMING, problems
 from appliance.config import Settings, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
-from appliance.history.facts import live_source
+from appliance.history.facts import QuotaUse, live_source
 from appliance.history.ledger import Ledger
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
@@ -34,6 +34,8 @@ class Rig:
         self.bus = bus
         self.sessions = FakeSessions()
         self.trouble: dict[str, str] = {}
+        self.used = QuotaUse()
+        self.phones: dict[str, float] = {}
         values: dict[str, Any] = {"webhook_secret": SECRET, "private_contacts": True, "group_s": 0, "clear_s": 0}
         self.settings = msgspec.convert({**values, **alerts}, AlertSettings)
         self.ledger = Ledger(database, lambda: self.now, whatsapp="2.3000.7")
@@ -51,7 +53,7 @@ class Rig:
             database=self.database,
             ledger=self.ledger,
             bus=self.bus,
-            live=live_source(self.sessions, self.readiness),
+            live=live_source(self.sessions, self.readiness, self.quota, lambda: self.phones),
             settings=self.all_settings(self.settings),
             node="box",
             clock=lambda: self.now,
@@ -60,6 +62,9 @@ class Rig:
     async def readiness(self) -> Readiness:
         parts = [DegradedPart(part=part, reason=reason, remedy="") for part, reason in self.trouble.items()]
         return Readiness(ready=True, degraded=parts)
+
+    async def quota(self) -> QuotaUse:
+        return self.used
 
     async def add(self, session: str, state: SessionState, store: Path | None = None) -> None:
         await self.sessions.create(session, session)

@@ -15,6 +15,7 @@ import pytest
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.delivery import Sender
+from appliance.history.facts import QuotaUse
 from appliance.history.outbox import Outbox
 from appliance.history.signing import SIGNATURE_HEADER, verify
 from appliance.model import SessionState
@@ -221,6 +222,40 @@ async def test_the_rate_comes_from_the_ledger(rig: Rig) -> None:
     )
     await rig.judge(301)
     assert [one.phase for one in await rig.history.alerts.alerts(0)] == [AlertPhase.UP]
+
+
+async def test_quota_and_phone_concern_their_person(rig: Rig, receiver: Receiver) -> None:
+    await rig.add("awa", SessionState.ONLINE)
+    request = PersonRequest(name="Awa", language=Language.EN, contact=f"{receiver.url}/awa")
+    await rig.history.persons.set("awa", request)
+    rig.used = QuotaUse(share=0.2, sessions={"awa": 0.97})
+    rig.phones = {"awa": NOW - 10 * 86_400}
+    await rig.judge()
+    await rig.judge(60)
+    await deliver(rig)
+    titles = {one.json["title"] for one in receiver.received if one.path == "/awa"}
+    assert titles == {"Your storage is nearly full", "Please open WhatsApp on your phone"}
+    assert {view.rule for view in await rig.history.alerts.alerts(0)} == {AlertRule.QUOTA, AlertRule.PHONE_UNSEEN}
+
+
+async def test_a_start_of_the_machine_is_no_outage(rig: Rig) -> None:
+    """Nor is it one when somebody has stopped everything and starts it again; a fork server that dies later is."""
+    for number in range(5):
+        await rig.add(f"s{number}", SessionState.ONLINE)
+    for wait, expected in ((1.0, []), (120.0, [AlertRule.DISCONNECTION_RATE])):
+        rig.now += wait
+        row = OpenRow(
+            at=rig.now,
+            reason=DisconnectReason.FORK_SERVER_LOST,
+            connected_at=NOW - 9,
+            uptime_s=9,
+            action=Action.RESTART,
+            charged=False,
+        )
+        for number in range(5):
+            await rig.ledger.write(f"s{number}", 1, [row], "0.5.2")
+        await rig.judge(1)
+        assert [view.rule for view in await rig.history.alerts.alerts(0)] == expected
 
 
 async def test_a_full_disk_is_told_without_the_disk(

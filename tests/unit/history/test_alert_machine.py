@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -240,6 +241,7 @@ facts_strategy = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(min_value=0, max_value=2 * HOUR), facts_strategy), min_size=1, max_size=25),
     st.booleans(),
