@@ -250,7 +250,7 @@ def _staging_certificates(folder: Path) -> Path:
         info = msgspec.json.decode((folder / "staging.json").read_bytes(), type=_StagingInfo)
     except (OSError, msgspec.DecodeError) as error:
         raise EmbeddedError(
-            f"network.staging: no staging network has been started in {folder} ({error}); run: amda staging start"
+            f"network.staging: no staging network has been started in {folder} ({error}); run: amda staging run"
         ) from error
     return folder / info.ca_file
 
