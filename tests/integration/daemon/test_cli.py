@@ -125,12 +125,14 @@ async def test_pair_by_qr_draws_it_and_says_why_it_failed(api_rig: ApiRig, amda:
     process = await amda.start("pair", "one", "--qr")
     worker = await api_rig.sessions.begun.get()
     text = "https://wa.me/settings/linked_devices#2@abc,def,ghi,jkl,1"
-    worker.report(PairShown(method=PairMethod.QR, value=text, expires_at=time.time() + 1))
-    worker.report(PairFailed(reason="timeout", shown=True))
+    worker.report(PairShown(method=PairMethod.QR, value=text, expires_at=time.time() + 60))
+    assert process.stdout is not None
     async with asyncio.timeout(30):
-        out, err = await process.communicate()
+        await process.stdout.readuntil("▄".encode())
+        worker.report(PairShown(method=PairMethod.QR, value=text, expires_at=time.time()))  # the last one, just over
+        worker.report(PairFailed(reason="timeout", shown=True))
+        _, err = await process.communicate()
     assert process.returncode == 6
-    assert "▄" in out.decode()
     assert "not scanned" in err.decode()
     assert "what to do" in err.decode()
 
