@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import platform
@@ -80,8 +81,12 @@ def install_package_stub() -> None:
     """Make `neonize.proto.…` importable without running `neonize/__init__.py`. Does nothing the second time."""
     if PACKAGE in sys.modules:
         return
+    folder = str(package_folder())
     stub = types.ModuleType(PACKAGE, "Stand-in: gives the wheel's path to the import system, runs none of its code.")
-    stub.__path__ = [str(package_folder())]
+    stub.__path__ = [folder]
+    # Others ask where the wheel lies (`importlib.util.find_spec`), and are answered from a loaded module's own spec.
+    stub.__spec__ = importlib.machinery.ModuleSpec(PACKAGE, None, origin=f"{folder}/__init__.py", is_package=True)
+    stub.__spec__.submodule_search_locations = [folder]
     sys.modules[PACKAGE] = stub
 
 
