@@ -28,7 +28,7 @@ DATABASE: Final = "capture.db"
 LOCK: Final = "worker.lock"
 _BUSY_TIMEOUT_MS: Final = 10_000
 """Transactions here take milliseconds; on a disk that stalls for seconds, waiting is better than failing."""
-_CACHE_KIB: Final = 256
+_CACHE_KIB: Final = 64
 """Page cache of a connection: sixty workers would pay SQLite's default (2 MB) sixty times over."""
 _DISK_FULL_RETRY_S: Final = 1.0
 """How long the recorder waits for space before it tries again; the engine waits with it and receipts nothing."""
@@ -89,7 +89,12 @@ class PendingDownload(msgspec.Struct, frozen=True):
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_MS / 1000)
+    db = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_TIMEOUT_MS / 1000,
+    )
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
