@@ -42,6 +42,8 @@ from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
 from appliance.sessions.service import SessionService
 from appliance.sockets import PeerError
+from appliance.wallclock import FILE as CLOCK_FILE
+from appliance.wallclock import wall_clock
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +70,8 @@ async def run_daemon(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     started_at, manager, paths = time.time(), ServiceManager(os.environ), settings.paths
+    staging = settings.network.staging
+    wall = wall_clock(None if staging is None else staging / CLOCK_FILE)
     async with contextlib.AsyncExitStack() as stack:
         stop = stop_request()
 
@@ -82,11 +86,13 @@ async def _run(settings: Settings) -> None:
         intake = MediaIntake(paths.sessions, store, index, bus)
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
-        ledger = Ledger(database, whatsapp=configured_whatsapp_version(settings))
-        sessions = SessionService(settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id)
-        live = live_source(sessions, lambda: health.readiness())
+        ledger = Ledger(database, wall, whatsapp=configured_whatsapp_version(settings))
+        sessions = SessionService(
+            settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id, wall=wall
+        )
+        live, node = live_source(sessions, lambda: health.readiness()), platform.node() or node_id
         history = HistoryService(
-            database=database, ledger=ledger, bus=bus, live=live, settings=settings, node=platform.node() or node_id
+            database=database, ledger=ledger, bus=bus, live=live, settings=settings, node=node, clock=wall
         )
         await history.load()
         stack.push_async_callback(history.close)

@@ -25,6 +25,8 @@ from appliance.config import Settings
 from appliance.keeper import Keeper, Part, PartError, Program, open_log
 from appliance.processes import children_of
 from appliance.redis_server import RedisDamagedError, RedisError, RedisMissingError, RedisServer
+from appliance.wallclock import FILE as CLOCK_FILE
+from appliance.wallclock import VARIABLE as CLOCK_VARIABLE
 
 DAEMON_GRACE_S: Final = 15.0
 """It answers what it has begun and closes its database."""
@@ -209,6 +211,7 @@ class EmbeddedAppliance:
         environment = package_environment(os.environ)
         if self._settings.network.staging:
             environment["SSL_CERT_FILE"] = str(_staging_certificates(self._settings.network.staging))
+            environment[CLOCK_VARIABLE] = str(self._settings.network.staging / CLOCK_FILE)
         socket = self._settings.paths.fork_socket
         return Program(
             "forkserver",

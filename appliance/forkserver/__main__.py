@@ -19,6 +19,7 @@ from appliance.forkserver.successor import HandoverError, command, take_over
 from appliance.processes import thread_count
 from appliance.protocol import WorkerSpec
 from appliance.sockets import PeerError, bind_unix
+from appliance.wallclock import staging_clock
 
 EXIT_FAILED: Final = 1
 
@@ -78,6 +79,7 @@ def main(
         run_worker=run_worker,
         release=release,
         stop_grace_s=options.stop_grace,
+        clock=staging_clock(os.environ),
     )
     gc.collect()
     gc.freeze()

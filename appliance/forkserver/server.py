@@ -57,13 +57,15 @@ class ForkServer:
         run_worker: Callable[[WorkerSpec], int],
         release: str,
         stop_grace_s: float = STOP_GRACE_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._listener = listener
         self._socket_path = socket_path
         self._registry = registry
         self._run_worker = run_worker
-        self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=time.time(), release=release)
+        self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=clock(), release=release)
         self._stop_grace_s = stop_grace_s
+        self._clock = clock
         self._connections: dict[int, Connection] = {}
         self._check: Check | None = None
         self._check_client: Connection | None = None
@@ -158,7 +160,7 @@ class ForkServer:
                 self._tell_exit(pid, status)
 
     def _tell_exit(self, pid: int, status: int | None) -> None:
-        if exited := self._registry.ended(pid, time.time(), status):
+        if exited := self._registry.ended(pid, self._clock(), status):
             log("worker ended", session=exited.session, pid=pid, status=exited.status, signal=exited.signal)
             for connection in list(self._connections.values()):
                 self._send(connection, exited)
@@ -187,7 +189,7 @@ class ForkServer:
             return Spawned(session=spec.session, pid=None, error=f"cannot fork: {error.strerror}")
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-        self._registry.add(spec, pid, time.time())
+        self._registry.add(spec, pid, self._clock())
         log("worker forked", session=spec.session, pid=pid, generation=spec.generation, mode=spec.mode)
         return Spawned(session=spec.session, pid=pid)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Final
@@ -135,8 +134,9 @@ class Linking:
 
     def _check_hold(self, row: SessionRow) -> None:
         until = row.memory.not_before
-        if until is not None and time.time() < until:
-            left = datetime.timedelta(seconds=round(until - time.time()))
+        now = self._supervisor.clock.wall()
+        if until is not None and now < until:
+            left = datetime.timedelta(seconds=round(until - now))
             raise conflict(
                 f"WhatsApp refuses the account of session {row.id}; linking is held back for {left}.",
                 "Open WhatsApp on the phone: it says why, and whether an appeal is possible.",

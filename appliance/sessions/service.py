@@ -54,17 +54,19 @@ class SessionService:
         ledger: LedgerWriter,
         node_id: str,
         ownership: Ownership | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._node_id = node_id
-        self._registry = Registry(database, ledger)
+        self._registry = Registry(database, ledger, wall)
+        self._wall = wall
         self._locks = OperationLocks()
         self._supervisor = Supervisor(
             settings=settings,
             registry=self._registry,
             fork=fork,
             ownership=ownership or SingleNode(),
-            clock=SteadyClock(),
+            clock=SteadyClock(wall),
         )
         self._supervisor.change_callbacks.append(self._tell_change)
         self._view_callbacks: list[ViewCallback] = []
@@ -154,7 +156,7 @@ class SessionService:
         """Have it run. Raises 409 if it cannot: not linked, or WhatsApp would punish the attempt."""
         runner = self._runner(session)
         with self._locks.hold(session, "start"):
-            if refusal := runner.machine.refusal(time.time()):
+            if refusal := runner.machine.refusal(self._wall()):
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Start())
         return await self.get(session)
@@ -173,7 +175,7 @@ class SessionService:
         """Have it run in a new process. Raises as `start`."""
         runner = self._runner(session)
         with self._locks.hold(session, "restart"):
-            if refusal := runner.machine.refusal(time.time()):
+            if refusal := runner.machine.refusal(self._wall()):
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Restart())
         return await self.get(session)

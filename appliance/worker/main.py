@@ -7,11 +7,13 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 from appliance.protocol import WorkerExit, WorkerSpec
 from appliance.sockets import PeerError
+from appliance.wallclock import staging_clock
 from appliance.worker.commands import open_stacks
 from appliance.worker.engine.admission import EngineRefusedError, admit
 from appliance.worker.engine.lazy import EngineMissingError, open_library
@@ -31,7 +33,8 @@ def run(spec: WorkerSpec) -> int:
     folder = Path(spec.store_folder)
     log = WorkerLog(folder)
     lock = StoreLock(folder)
-    store = CaptureStore(folder)
+    clock = staging_clock(os.environ) if spec.staging else time.time  # its file lies outside the sandbox
+    store = CaptureStore(folder, clock)
     try:
         sandbox = apply_sandbox(spec)  # before any thread
         lock.acquire()  # before anything in the store is touched
@@ -49,7 +52,7 @@ def run(spec: WorkerSpec) -> int:
         "INFO", f"worker of generation {spec.generation} ({spec.mode}), engine {library.version}, sandbox: {sandbox}"
     )
     try:
-        worker = Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox, seal=seal)
+        worker = Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox, seal=seal, clock=clock)
         return asyncio.run(_serve(worker))
     except PeerError as error:
         log.write("ERROR", str(error))
