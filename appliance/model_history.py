@@ -33,6 +33,8 @@ class Disconnection(msgspec.Struct, frozen=True, kw_only=True):
     raw: str
     """WhatsApp's node, without any message content; phone numbers are masked."""
     uptime_s: float | None
+    connected_at: float | None
+    """When the connection that was lost had logged in."""
     decision: str
     charged: bool
     """Whether it counted against the session's hourly budget."""

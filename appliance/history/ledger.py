@@ -191,6 +191,7 @@ def _views(rows: Sequence[Any]) -> Iterator[Disconnection]:
             code=row["code"],
             raw=row["raw"],
             uptime_s=uptime,
+            connected_at=row["connected_at"],
             decision=row["decision"],
             charged=bool(row["charged"]),
             back_at=row["back_at"],

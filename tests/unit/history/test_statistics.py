@@ -27,6 +27,7 @@ def row(
         code=None,
         raw="",
         uptime_s=1.0,
+        connected_at=None,
         decision=decision,
         charged=False,
         back_at=None,
