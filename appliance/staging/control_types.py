@@ -206,6 +206,8 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     group: float = 0.0
     revoked: float = 0.0
     """A text or picture that is deleted right after it was delivered."""
+    pictures: float = 0.5
+    """Share of pictures among statuses and what is deleted; the others are texts."""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):

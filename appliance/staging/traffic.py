@@ -117,7 +117,9 @@ class TrafficDesk:
     async def _one(self, run: _Run, phone: str, what: str, chance: random.Random) -> None:
         base = int(phone) // 10 * 10
         contact = str(base + 1 + chance.randrange(max(run.spec.contacts_per_account, 1)))
-        picture = what in ("image", "view_once") or (what in ("status", "revoked") and chance.random() < 0.5)
+        picture = what in ("image", "view_once") or (
+            what in ("status", "revoked") and chance.random() < run.spec.mix.pictures
+        )
         kind = SendKind.IMAGE if picture else SendKind(what) if what in ("voice", "video") else SendKind.TEXT
         where = {"status": Where.STATUS, "group": Where.GROUP}.get(what, Where.CHAT)
         request = Send(
