@@ -12,13 +12,11 @@ from typing import Final
 import msgspec
 
 from appliance.bench import measure
-from appliance.bench.rig import Rig, api_back, phone_number, say, until
+from appliance.bench.crowd import CONTACT, Crowd
+from appliance.bench.rig import Rig, api_back, say, until
 from appliance.model import SessionState
 from appliance.staging import control_types as ct
 
-LINK_TIMEOUT_S: Final = 400.0
-PARALLEL_LINKS: Final = 8
-"""Users who ask at once; how many are linked at once is the appliance's own decision."""
 COLD_TIMEOUT_S: Final = 180.0
 SETTLE_S: Final = 20.0
 """After the cold start, before idle CPU and memory are measured: garbage of the start is collected by then."""
@@ -34,7 +32,6 @@ LARGE_BYTES: Final = 16 << 20
 LARGE_PICTURES: Final = 3
 FAULT_TIMEOUT_S: Final = 100.0
 HALF_OPEN_SESSIONS, HUNG_SESSIONS = 5, 3
-CONTACT: Final = "+33612345601"
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +83,11 @@ async def run(*, sessions: int, keep: bool = False) -> Fleet:
     async with Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, sessions))}) as rig:
         fleet = _Fleet(rig, sessions)
         say(f"linking {sessions} sessions by code")
-        link_all_s = await fleet.link_all()
+        link_all_s = await fleet.crowd.link_all()
         say("everything off, and on again")
         cold_start_s = await fleet.cold_start()
         say(f"all online after {cold_start_s:.1f} s; a message through each")
-        online = await fleet.message_through_each()
+        online = sessions - len(await fleet.crowd.silent())
         await asyncio.sleep(SETTLE_S)
         say(f"idle for {IDLE_S:.0f} s")
         idle_cpu = await fleet.idle_cpu()
@@ -135,33 +132,16 @@ class _Fleet:
 
     def __init__(self, rig: Rig, count: int) -> None:
         self._rig = rig
-        self.phones = {f"session-{number:03d}": phone_number(number) for number in range(1, count + 1)}
-
-    async def link_all(self) -> float:
-        started = time.monotonic()
-        turns = asyncio.Semaphore(PARALLEL_LINKS)
-
-        async def link(session: str, phone: str) -> None:
-            async with turns:
-                await self._rig.link(session, phone, timeout_s=LINK_TIMEOUT_S)
-
-        async with asyncio.TaskGroup() as group:
-            for session, phone in self.phones.items():
-                group.create_task(link(session, phone))
-        return time.monotonic() - started
+        self.crowd = Crowd(rig, count)
+        self.phones = self.crowd.phones
 
     async def cold_start(self) -> float:
         """Seconds from the start of the first process until WhatsApp has seen everybody log in and the API says so."""
         await self._rig.restart_cold()
         started = self._rig.cold_started
         async with asyncio.timeout(COLD_TIMEOUT_S):
-            await self._all_online()
+            await self.crowd.all_online()
         return time.monotonic() - started
-
-    async def message_through_each(self) -> int:
-        """How many sessions receipt a message that is sent to them now."""
-        results = await asyncio.gather(*(self._message_through(phone) for phone in self.phones.values()))
-        return sum(results)
 
     async def idle_cpu(self) -> float:
         """CPU time of every process of the appliance over a minute, in percent of one core."""
@@ -175,7 +155,7 @@ class _Fleet:
         before = await self._rig.staging.last()
         await self._rig.appliance.kill_daemon()
         back = await api_back(self._rig.api)
-        await self._all_online()
+        await self.crowd.all_online()
         closed = await self._rig.staging.whole_journal(after=before, kinds=[ct.JournalKind.CLOSED])
         return sum(1 for entry in closed if entry.data.get("ready")), back
 
@@ -252,20 +232,6 @@ class _Fleet:
                 if event.data.get("state") != SessionState.ONLINE.value:
                     return time.monotonic()
         raise TimeoutError
-
-    async def _message_through(self, phone: str) -> bool:
-        (message_id,) = await self._rig.staging.send(ct.Send(account=phone, contact=CONTACT))
-        try:
-            await self._rig.staging.wait_for(ct.JournalKind.RECEIPTED, account=phone.lstrip("+"), message_id=message_id)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _all_online(self) -> None:
-        async def online() -> bool:
-            return all(view.state is SessionState.ONLINE for view in await self._rig.api.sessions())
-
-        await until(online)
 
 
 def _picture(phone: str, size: int) -> ct.Send:

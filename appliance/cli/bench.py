@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NoReturn, Protocol
 
 import msgspec
 import typer
@@ -30,13 +30,23 @@ def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
     from appliance.bench.rig import BenchError
     from appliance.client import ClientError
     from appliance.embedded import EmbeddedError
+    from appliance.logging import configure_logging
     from appliance.staging.errors import StagingError
 
+    configure_logging("error", "console")  # to standard error; the processes that come and go are part of the play
+    expected = (BenchError, ClientError, EmbeddedError, StagingError, TimeoutError)
     try:
         result = asyncio.run(rehearsal)
-    except (BenchError, ClientError, EmbeddedError, StagingError, TimeoutError) as error:
-        print(f"the rehearsal could not be carried out: {str(error) or type(error).__name__}", file=sys.stderr)
-        raise typer.Exit(1) from None
+    except expected as error:
+        _give_up(error)
+    except ExceptionGroup as group:  # of many sessions at once, some could not
+        known, unknown = group.split(expected)
+        if known is None or unknown is not None:
+            raise
+        first: Exception = known
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        _give_up(first)
     values = msgspec.to_builtins(result)
     if as_json:
         print(json.dumps(values))
@@ -47,6 +57,11 @@ def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
         print("passed" if result.passed else "NOT passed")
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _give_up(error: Exception) -> NoReturn:
+    print(f"the rehearsal could not be carried out: {str(error) or type(error).__name__}", file=sys.stderr)
+    raise typer.Exit(1) from None
 
 
 @app.command("first-light")
@@ -80,3 +95,17 @@ def fleet(
     from appliance.bench import fleet as bench
 
     carry_out(bench.run(sessions=sessions, keep=keep), as_json)
+
+
+@app.command()
+def chaos(
+    sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.5, max=600, help="How long things go wrong.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Makes kinds, moments and targets repeatable.")] = 1,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Let everything go wrong at random while messages and media flow; prove that nothing is lost and all are back."""
+    from appliance.bench import chaos as bench
+
+    carry_out(bench.run(sessions=sessions, minutes=minutes, seed=seed, keep=keep), as_json)

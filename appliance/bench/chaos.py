@@ -1,0 +1,216 @@
+"""`amda bench chaos`: everything that can go wrong does, at random, while messages and media flow to a whole fleet.
+
+Shipped settings; faults of processes, network and clock (`chaos_plan`); afterwards the network's own journal is held
+against what the store gives back, against the ledger, and against who is online.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import msgspec
+
+from appliance.bench import chaos_ledger, chaos_plan, proof
+from appliance.bench.chaos_strikes import Strikes
+from appliance.bench.crowd import Crowd
+from appliance.bench.measure import percentile
+from appliance.bench.rig import Rig, api_back, say, until
+from appliance.model_history import Disconnection
+from appliance.staging import control_types as ct
+from appliance.wallclock import ClockSetter
+
+MESSAGES_PER_S: Final = 16.5
+"""For sixty sessions; 4,950 in five minutes, and one more for each that is deleted: above 6,000."""
+FULL_SESSIONS: Final = 60
+MIX: Final = ct.Mix(text=0.0, image=0.0, status=70.0, view_once=4.0, revoked=26.0, pictures=0.1)
+"""All of it has to be stored, so all of it is put to the proof: statuses, view-once pictures, and what is deleted."""
+PARALLEL_LINKS: Final = 12
+RECOVER_S: Final = 90.0
+"""Until everybody must be back after the last fault: a half-open connection takes 45 s, a hung dial 60 s."""
+STORE_S: Final = 60.0
+NEEDED_FAULTS, NEEDED_EACH, NEEDED_MESSAGES, NEEDED_MEDIA = 100, 3, 5000, 500
+"""Of sixty sessions in five minutes, as the issue asks; smaller rehearsals need their share."""
+LIMIT_S: Final = 540.0
+
+
+class Chaos(msgspec.Struct, frozen=True, kw_only=True):
+    sessions: int
+    minutes: float
+    seed: int
+    faults: dict[str, int]
+    faults_total: int
+    messages_sent: int
+    media_sent: int
+    proved: int
+    lost: int
+    lost_in_ack_window: int
+    duplicates: int
+    sha256_mismatches: int
+    not_due: int
+    second_copies: int
+    never_recovered: int
+    losses: int
+    ledger_rows: int
+    ledger_missing: int
+    ledger_extra: int
+    ledger_undecided: int
+    recovery_p50_s: float
+    recovery_p99_s: float
+    recovery_max_s: float
+    unknown_requests: int
+    link_all_s: float
+    seconds: float
+    details: list[str]
+
+    @property
+    def passed(self) -> bool:
+        share = min(1.0, self.minutes / chaos_plan.FULL_MINUTES)
+        crowd = min(1.0, self.sessions / FULL_SESSIONS)
+        zeros = (
+            self.lost,
+            self.duplicates,
+            self.sha256_mismatches,
+            self.not_due,
+            self.second_copies,
+            self.never_recovered,
+            self.ledger_missing,
+            self.ledger_extra,
+        )
+        return (
+            not any(zeros)
+            and self.faults_total >= NEEDED_FAULTS * share
+            and min(self.faults.values()) >= min(NEEDED_EACH, max(1, round(NEEDED_EACH * share)))
+            and self.messages_sent >= NEEDED_MESSAGES * share * crowd
+            and self.media_sent >= NEEDED_MEDIA * share * crowd
+            and self.seconds <= LIMIT_S
+        )
+
+
+async def run(*, sessions: int, minutes: float, seed: int, keep: bool = False) -> Chaos:
+    """Carry it out. Raises BenchError if it cannot be."""
+    rig = Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, sessions))})
+    clock = ClockSetter(rig.network.folder)
+    clock.begin()
+    async with rig:
+        rehearsal = _Rehearsal(rig, clock, sessions, minutes, seed)
+        link_all_s = await rehearsal.link_all()
+        traffic = await rehearsal.chaos()
+        never = await rehearsal.recover()
+        return await rehearsal.verdict(link_all_s, traffic, never)
+
+
+class _Rehearsal:
+    """The steps, in order."""
+
+    def __init__(self, rig: Rig, clock: ClockSetter, sessions: int, minutes: float, seed: int) -> None:
+        self._rig = rig
+        self._minutes = minutes
+        self._seed = seed
+        self._started = time.monotonic()
+        self._rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._crowd = Crowd(rig, sessions)
+        self._strikes = Strikes(rig, self._crowd, clock, self._rng, minutes)
+
+    async def link_all(self) -> float:
+        say(f"linking {len(self._crowd.phones)} sessions")
+        seconds = await self._crowd.link_all(PARALLEL_LINKS)
+        await self._crowd.all_online()
+        say(f"all online after {seconds:.0f} s")
+        return seconds
+
+    async def chaos(self) -> ct.TrafficState:
+        """Faults and traffic at the same time; what was sent."""
+        share = len(self._crowd.phones) / FULL_SESSIONS
+        rate = MESSAGES_PER_S * share
+        identifier = await self._rig.staging.start_traffic(
+            ct.Traffic(
+                accounts=list(self._crowd.accounts.values()),
+                per_second=rate,
+                messages=round(rate * self._minutes * 60),
+                mix=MIX,
+                seed=self._seed,
+            )
+        )
+        started = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for planned in chaos_plan.plan(self._rng, self._minutes):
+                    await asyncio.sleep(max(0.0, started + planned.at_s - time.monotonic()))
+                    group.create_task(self._strikes.carry_out(planned))
+        finally:
+            self._strikes.release()
+        return await self._rig.staging.wait_traffic(identifier, RECOVER_S)
+
+    async def recover(self) -> list[str]:
+        """Until everybody is back and nothing is owed to anybody; who is not."""
+        say("no more faults; waiting until everybody is back")
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(RECOVER_S):
+                await api_back(self._rig.api)
+                await self._crowd.all_online()
+                await until(self._nothing_owed)
+        except TimeoutError:
+            pass
+        never = [f"{session} is {state.value}" for session, state in (await self._crowd.offline()).items()]
+        never += [
+            f"{session} does not receipt" for session in await self._crowd.silent() if session not in " ".join(never)
+        ]
+        say(f"{len(never)} not back after {time.monotonic() - started:.0f} s")
+        return never
+
+    async def verdict(self, link_all_s: float, traffic: ct.TrafficState, never: list[str]) -> Chaos:
+        rig, strikes = self._rig, self._strikes
+        due = await proof.due_captures(rig, self._crowd.phones, receipted_only=False)
+        say(f"{len(due)} captures are due")
+        await proof.wait_stored(rig, due, STORE_S)
+        verdict = await proof.prove(rig, due, strikes.kill_times)
+        logins = chaos_ledger.connections(await rig.staging.whole_journal(kinds=chaos_ledger.KINDS))
+        audit = chaos_ledger.audit(logins, await self._ledger(), self._crowd.accounts, strikes.steps)
+        recoveries = chaos_ledger.recoveries(logins, self._crowd.accounts, strikes.done)
+        stats = await rig.staging.stats()
+        result = Chaos(
+            sessions=len(self._crowd.phones),
+            minutes=self._minutes,
+            seed=self._seed,
+            faults=strikes.by_kind,
+            faults_total=len(strikes.done),
+            messages_sent=traffic.sent,
+            media_sent=traffic.media_sent,
+            proved=verdict.sent,
+            lost=verdict.lost,
+            lost_in_ack_window=verdict.lost_in_ack_window,
+            duplicates=verdict.duplicates,
+            sha256_mismatches=verdict.sha256_mismatches,
+            not_due=verdict.not_due,
+            second_copies=stats.second_copies,
+            never_recovered=len(never),
+            losses=audit.counted,
+            ledger_rows=audit.rows,
+            ledger_missing=len(audit.missing),
+            ledger_extra=len(audit.extra),
+            ledger_undecided=audit.undecided,
+            recovery_p50_s=round(percentile(recoveries, 50), 2),
+            recovery_p99_s=round(percentile(recoveries, 99), 2),
+            recovery_max_s=round(max(recoveries, default=0.0), 2),
+            unknown_requests=stats.unknown_requests,
+            link_all_s=round(link_all_s, 1),
+            seconds=round(time.monotonic() - self._started, 1),
+            details=[*never, *audit.missing, *audit.extra, *verdict.lost_ids],
+        )
+        if not result.passed:
+            rig.keep()
+            (rig.folder / "strikes.json").write_bytes(msgspec.json.format(msgspec.json.encode(strikes.done)))
+        return result
+
+    async def _ledger(self) -> dict[str, list[Disconnection]]:
+        rows: dict[str, list[Disconnection]] = {}
+        async for row in self._rig.api.all_history():
+            rows.setdefault(row.session, []).insert(0, row)
+        return rows
+
+    async def _nothing_owed(self) -> bool:
+        return not (await self._rig.staging.stats()).pending
