@@ -42,8 +42,7 @@ from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
 from appliance.sessions.service import SessionService
 from appliance.sockets import PeerError
-from appliance.wallclock import FILE as CLOCK_FILE
-from appliance.wallclock import wall_clock
+from appliance.wallclock import rehearsed_clock
 
 _log = structlog.get_logger(__name__)
 
@@ -70,8 +69,7 @@ async def run_daemon(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     started_at, manager, paths = time.time(), ServiceManager(os.environ), settings.paths
-    staging = settings.network.staging
-    wall = wall_clock(None if staging is None else staging / CLOCK_FILE)
+    wall = rehearsed_clock(settings.network.staging)
     async with contextlib.AsyncExitStack() as stack:
         stop = stop_request()
 

@@ -42,6 +42,11 @@ def wall_clock(file: Path | None) -> Clock:
     return now
 
 
+def rehearsed_clock(staging: Path | None) -> Clock:
+    """The clock of an appliance on the staging network in this folder; None: it is on WhatsApp."""
+    return wall_clock(None if staging is None else staging / FILE)
+
+
 def staging_clock(environment: Mapping[str, str]) -> Clock:
     """The clock of a process that is told by its environment."""
     file = environment.get(VARIABLE)
