@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, settings
 
-QUICK_EXAMPLES = 25
+QUICK_EXAMPLES = 10
 """`./run-tests quick` looks for a regression, not for a new bug: it has 30 seconds for everything."""
 DEFAULT_EXAMPLES = 100
 EXAMPLE_DEADLINE = timedelta(seconds=5)
