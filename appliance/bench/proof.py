@@ -100,7 +100,7 @@ async def prove(rig: Rig, due: Sequence[Due], kills: Sequence[float] = ()) -> Pr
     for key, capture in wanted.items():
         views = stored.get(key)
         if not views:
-            if _in_window(receipts.get(capture.message_id), kills):
+            if in_window(receipts.get(capture.message_id), kills):
                 excused += 1
             else:
                 lost.append(f"{key[0]} {key[1]} {capture.kind.value} {capture.message_id}")
@@ -142,5 +142,6 @@ async def _first_receipts(rig: Rig) -> dict[str, float]:
     return receipts
 
 
-def _in_window(receipted: float | None, kills: Sequence[float]) -> bool:
+def in_window(receipted: float | None, kills: Sequence[float]) -> bool:
+    """Whether a kill fell so close to a receipt (seconds since the epoch; None: there was none) that it is excused."""
     return receipted is not None and any(abs(kill - receipted) <= ACK_WINDOW_S for kill in kills)
