@@ -121,19 +121,3 @@ def _dead(settings: KeepaliveSettings, reason: DisconnectReason, text: str) -> V
 
 def _doubtful(settings: KeepaliveSettings, text: str, warning: DisconnectReason | None) -> Verdict:
     return Verdict(health=Health.DOUBTFUL, text=text, check_in_s=settings.probe_timeout_s, warning=warning)
-
-
-class PhoneAge(enum.StrEnum):
-    """How long the user's phone has not been seen."""
-
-    FRESH = "fresh"
-    WARN = "warn"
-    ALERT = "alert"
-
-
-def judge_phone(seen_at: float, settings: KeepaliveSettings, wall: float) -> PhoneAge:
-    """WhatsApp unlinks companion devices whose phone stays away; `seen_at` is by the wall clock."""
-    age = wall - seen_at
-    if age >= settings.phone_unseen_alert_s:
-        return PhoneAge.ALERT
-    return PhoneAge.WARN if age >= settings.phone_unseen_warn_s else PhoneAge.FRESH

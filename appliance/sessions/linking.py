@@ -43,6 +43,7 @@ class Linking:
         self._registry = registry
         self._locks = locks
         self._jobs: set[asyncio.Task[None]] = set()
+        supervisor.on_stray_ended = self._stray_ended
 
     async def close(self) -> None:
         """Give up what is under way; the next daemon cleans up."""
@@ -131,6 +132,11 @@ class Linking:
         for store in sorted(folder.iterdir()):
             if store.is_dir() and store != row.store and not self._supervisor.uses(store):
                 self._job(self._delete_store(row.id, store))
+
+    async def _stray_ended(self, session: str, store: Path) -> None:
+        runner = self._supervisor.runners.get(session)
+        if runner is None or runner.row.store != store:
+            await self._delete_store(session, store)
 
     def _check_hold(self, row: SessionRow) -> None:
         until = row.memory.not_before

@@ -28,7 +28,7 @@ from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership, SingleNode
 from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
-from appliance.sessions.supervisor import AlarmCallback, FleetCallback, Supervisor
+from appliance.sessions.supervisor import Supervisor
 from appliance.sessions.views import remedy_of, view_of
 from appliance.sessions.worker_link import LinkDownError
 
@@ -94,14 +94,6 @@ class SessionService:
     def on_change(self, callback: ViewCallback) -> None:
         """Called with a session's view after each change of its state or explanation."""
         self._view_callbacks.append(callback)
-
-    def on_alarm(self, callback: AlarmCallback) -> None:
-        """Called with each failure and its severity; for the alert rules."""
-        self._supervisor.alarm_callbacks.append(callback)
-
-    def on_fleet(self, callback: FleetCallback) -> None:
-        """Called when starts are paused for all, and when they are allowed again."""
-        self._supervisor.fleet_callbacks.append(callback)
 
     def on_remove(self, callback: RemovalCallback) -> None:
         """Called when a session's worker has ended for good and its folder still exists."""

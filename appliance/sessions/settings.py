@@ -17,7 +17,6 @@ Bytes = Annotated[int, Meta(ge=1 << 20)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 
 MIB = 1 << 20
-DAY_S = 86_400.0
 
 
 class KeepaliveSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +66,6 @@ class KeepaliveSettings(msgspec.Struct, frozen=True, kw_only=True):
         Count, Meta(description="So many reports in a row must exceed a memory limit before something is done.")
     ] = 6
     """Half a minute: a download's peak is over by then, a leak is not."""
-    phone_unseen_warn_s: Annotated[Seconds, Meta(description="The phone was not seen for this long: warn.")] = (
-        10 * DAY_S
-    )
-    phone_unseen_alert_s: Annotated[Seconds, Meta(description="The phone was not seen for this long: alert.")] = (
-        12 * DAY_S
-    )
-    """WhatsApp unlinks all companion devices when the phone was away for 14 days."""
 
 
 class ReconnectSettings(msgspec.Struct, frozen=True, kw_only=True):

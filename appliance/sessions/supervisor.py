@@ -7,7 +7,7 @@ is ended: it is left over from an attempt that nobody finished, or its store was
 from __future__ import annotations
 
 import asyncio
-import signal
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -16,25 +16,24 @@ from typing import Final
 import structlog
 
 from appliance.config import Settings
-from appliance.forkserver.client import ForkServerClient, ForkServerError, ForkServerGoneError, Lost, RefusedError
+from appliance.forkserver.client import ForkServerClient, ForkServerError, ForkServerGoneError, Lost
 from appliance.model import SessionState
 from appliance.protocol import Event, Exited, ForkHello, WorkerMode
 from appliance.protocol import WorkerProcess as Listed
 from appliance.sessions import inputs as i
-from appliance.sessions.breaker import BreakerState, FleetGate
+from appliance.sessions.breaker import FleetGate
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership
 from appliance.sessions.process import ProcessListener, WorkerProcess
-from appliance.sessions.reasons import DisconnectReason
+from appliance.sessions.reasons import DisconnectReason, Severity
 from appliance.sessions.registry import Registry, SessionRow
 from appliance.sessions.runner import SessionRunner, SpawnError
 from appliance.sessions.spec import SpecError, build_spec
+from appliance.sessions.stray import Stray
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
 ChangeCallback = Callable[[SessionRow], Awaitable[None]]
-AlarmCallback = Callable[[str, i.Alarm], None]
-FleetCallback = Callable[[BreakerState], Awaitable[None]]
 
 FIRST_CONTACT_S: Final = 3.0
 """How long the daemon's start waits for the fork server; without it, it starts all the same and says so."""
@@ -65,8 +64,8 @@ class Supervisor:
         self.runners: dict[str, SessionRunner] = {}
         self.event_callbacks: list[EventCallback] = []
         self.change_callbacks: list[ChangeCallback] = []
-        self.alarm_callbacks: list[AlarmCallback] = []
-        self.fleet_callbacks: list[FleetCallback] = []
+        self.on_stray_ended: Callable[[str, Path], Awaitable[None]] | None = None
+        """Session and store of a process that belonged to nobody and is dead now."""
         self.ready = asyncio.Event()
         """Set while there is a fork server whose workers are all accounted for."""
         self._fork = fork
@@ -155,20 +154,18 @@ class Supervisor:
         fleet = sum(runner.row.memory.wanted and runner.row.memory.linked for runner in self.runners.values())
         if self.gate.lost(session, reason, fleet, now.at, now.chance):
             _log.warning("starts are paused", breaker=self.gate.state.value, reason=reason.value)
-            self._job(self._tell_fleet())
         self._pump_wanted.set()
 
     def logged_in(self, session: str) -> None:
         if self.gate.logged_in(session):
             _log.info("starts are allowed again", proved_by=session)
-            self._job(self._tell_fleet())
             for runner in self.runners.values():
                 runner.put(i.Nudge())
         self._pump_wanted.set()
 
     def alarm(self, session: str, alarm: i.Alarm) -> None:
-        for callback in self.alarm_callbacks:
-            callback(session, alarm)
+        level = logging.ERROR if alarm.severity in (Severity.ALERT, Severity.PAGE) else logging.INFO
+        _log.log(level, "trouble", session=session, reason=alarm.reason.value, detail=alarm.text)
 
     async def spawn(
         self, row: SessionRow, store: Path, generation: int, mode: WorkerMode, listener: ProcessListener
@@ -261,7 +258,7 @@ class Supervisor:
         adopted = {worker.session: worker for worker in listed if self._is_current(worker)}
         for worker in listed:
             if worker.pid not in self._processes and adopted.get(worker.session) is not worker:
-                await self._end_stray(worker)
+                self._end_stray(worker)
         self.ready.set()
         for runner in list(self.runners.values()):
             if not runner.booted:
@@ -284,12 +281,18 @@ class Supervisor:
         row = runner.row
         return self._track(row.id, worker.pid, Path(worker.store_folder), worker.generation, runner)
 
-    async def _end_stray(self, worker: Listed) -> None:
+    def _end_stray(self, worker: Listed) -> None:
+        """It keeps its store busy until it is dead; its folder is deleted after that."""
         _log.warning("a process that belongs to no session is ended", session=worker.session, pid=worker.pid)
-        try:
-            await self._fork.kill(worker.session, worker.pid, signal.SIGKILL)
-        except (RefusedError, ForkServerGoneError) as error:
-            _log.info("it ended already", pid=worker.pid, error=str(error))
+        stray = Stray(self.keepalive)
+        process = self._track(worker.session, worker.pid, Path(worker.store_folder), worker.generation, stray)
+        process.start()
+        self._job(self._see_off(stray, process))
+
+    async def _see_off(self, stray: Stray, process: WorkerProcess) -> None:
+        await stray.end(process)
+        if self.on_stray_ended is not None:
+            await self.on_stray_ended(process.session, process.store)
 
     # ---- the gate ---------------------------------------------------------------------------------------------------
 
@@ -327,10 +330,6 @@ class Supervisor:
                     self._woken = runner.row.id
                     runner.put(i.Nudge())
                     return
-
-    async def _tell_fleet(self) -> None:
-        for callback in self.fleet_callbacks:
-            await callback(self.gate.state)
 
     def _job(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -142,3 +142,16 @@ async def test_a_media_item_in_a_former_store_keeps_it(bed: Bed) -> None:
     (spool / "item.json").write_text("{}", "ascii")
     await daemon.link("anna", "second", create=False)
     assert stores(bed, "anna") == {"first", "second"}
+
+
+async def test_an_accepted_attempt_that_its_daemon_left_behind_is_unlinked(bed: Bed) -> None:
+    daemon = await bed.daemon()
+    await daemon.service.create("anna", "Anna")
+    attempt = await daemon.service.begin_pairing("anna", "one")
+    await attempt.command(SendText(to="phone", text="types"), WAIT_S)
+    await bed.stop_daemon(daemon)
+    await bed.daemon()
+    async with asyncio.timeout(WAIT_S):
+        while stores(bed, "anna"):  # noqa: ASYNC110 - a folder that goes sends no event
+            await asyncio.sleep(0.02)
+    assert len(bed.journal("anna", "logout")) == 1

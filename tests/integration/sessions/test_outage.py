@@ -1,0 +1,71 @@
+"""Many sessions at once: starts are paused, one canary tries, and its success brings everybody back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from appliance.model import SessionState
+from appliance.protocol import Signal, SignalKind
+from tests.integration.sessions.conftest import WAIT_S, Bed, Daemon
+
+K = SignalKind
+S = SessionState
+NAMES = [f"s{number}" for number in range(6)]
+SETTINGS = {
+    "AMDA_FLEET_CANARY_BASE_S": "0.2",
+    "AMDA_FLEET_CANARY_CAP_S": "0.4",
+    "AMDA_FLEET_OUTDATED_CANARY_BASE_S": "1",
+    "AMDA_FLEET_OUTDATED_CANARY_CAP_S": "1",
+    "AMDA_RECONNECT_BACKOFF_CAP_S": "0.2",
+}
+
+
+async def linked(bed: Bed) -> Daemon:
+    daemon = await bed.daemon(**SETTINGS)
+    for name in NAMES:
+        await daemon.link(name)
+    return daemon
+
+
+async def test_an_outage_charges_nobody_and_ends_for_all_with_one_login(bed: Bed) -> None:
+    daemon = await linked(bed)
+    refusal = Signal(kind=K.CONNECT_FAILURE, code=503)
+    for name in NAMES:
+        bed.script(name, connect=False, at_start=[refusal])
+    for name in NAMES:
+        await daemon.play(name, signals=[Signal(kind=K.CONNECT_FAILURE, code=503)])
+
+    def refused() -> int:
+        return sum(len(bed.journal(name, "refused")) for name in NAMES)
+
+    before = refused()
+    async with asyncio.timeout(WAIT_S):
+        while refused() < before + 4:  # noqa: ASYNC110 - counted by other processes
+            await asyncio.sleep(0.02)
+    states = {view.state for view in await daemon.service.list()}
+    assert S.ONLINE not in states
+    assert S.FAILED not in states
+    for name in NAMES:
+        bed.script(name)
+    for name in NAMES:
+        await daemon.reaches(name, S.ONLINE)
+    starts = sorted(at for name in NAMES for _, _, at in bed.journal(name, "login"))
+    assert len(starts) == 2 * len(NAMES)
+
+
+async def test_an_outdated_engine_stops_everybody_until_a_canary_gets_through(bed: Bed) -> None:
+    daemon = await linked(bed)
+    first, second, *others = NAMES
+    for name in NAMES:
+        bed.script(name, connect=False, at_start=[Signal(kind=K.CLIENT_OUTDATED, code=405)])
+    await daemon.play(first, signals=[Signal(kind=K.CLIENT_OUTDATED, code=405)])
+    await daemon.reaches(first, S.OUTDATED)
+    await daemon.play(second, exit=1)
+    await daemon.reaches(second, S.RECONNECTING)
+    assert len(bed.journal(second, "start")) == 1
+    for name in others:
+        assert (await daemon.service.get(name)).state is S.ONLINE
+    for name in NAMES:
+        bed.script(name)
+    await daemon.reaches(first, S.ONLINE)
+    await daemon.reaches(second, S.ONLINE)
