@@ -14,6 +14,8 @@ from redis.backoff import NoBackoff
 
 ANSWER_S: Final = 2.0
 """A local Redis answers in microseconds; one that needs longer is as good as away, and the user is waiting."""
+CONNECTIONS: Final = 8
+"""Sixty requests at the same moment share them: the server admits 64 clients, and works on one at a time anyway."""
 _PATH_LIMIT: Final = 100
 """The kernel allows 108 bytes for the path of a unix socket."""
 
@@ -29,13 +31,16 @@ class RedisClient:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             url = f"unix:///proc/self/fd/{self._folder_fd}/{path.name}"
-        self.client = redis.asyncio.Redis.from_url(
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_S,
             socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S,
             decode_responses=True,
             retry=Retry(NoBackoff(), 1),  # a connection that a restarted server has closed; whoever waits decides more
         )
+        self.client = redis.asyncio.Redis.from_pool(pool)
 
     async def trouble(self) -> str:
         """Why Redis cannot be used right now; empty if it can."""
