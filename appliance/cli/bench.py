@@ -109,3 +109,26 @@ def chaos(
     from appliance.bench import chaos as bench
 
     carry_out(bench.run(sessions=sessions, minutes=minutes, seed=seed, keep=keep), as_json)
+
+
+@app.command()
+def pairing(
+    users: Annotated[int, typer.Option(min=1, max=500, help="How many ask at the same moment.")] = 60,
+    disturb: Annotated[
+        bool, typer.Option("--disturb", help="Kill the daemon twice, restart Redis, and drop 10 % of the sockets.")
+    ] = False,
+    cycles: Annotated[
+        int, typer.Option(min=0, max=1000, help="Instead: so often a failed attempt, a right one, and unlinking.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Makes roles, delays and failures repeatable.")] = 1,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Everybody wants to be linked at once; prove that every code shown works, and who types right is linked."""
+    from appliance.bench import pairing as bench
+    from appliance.bench import pairing_cycles
+
+    if cycles:
+        carry_out(pairing_cycles.run(cycles=cycles, seed=seed, keep=keep), as_json)
+    else:
+        carry_out(bench.run(users=users, disturbed=disturb, seed=seed, keep=keep), as_json)
