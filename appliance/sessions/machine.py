@@ -198,6 +198,8 @@ class SessionMachine(MachineCore):
                 self._live.begin(what.connected_at or now.wall, now, from_hello=True)
             if self.memory.state is not SessionState.DEGRADED:
                 self._online(now, now.wall)
+            elif not self.probing:  # whoever had asked is gone: a daemon that was restarted meanwhile
+                self._probe(what.pid)
         elif first:
             if self.memory.state not in (SessionState.RECONNECTING, SessionState.CONNECTING):
                 self._show(SessionState.CONNECTING, now)
@@ -233,7 +235,7 @@ class SessionMachine(MachineCore):
         if reason is not None:
             self._lost_by(signal, reason, at, now)
         elif signal.kind is SignalKind.CONNECTED:
-            self._connected(signal.connected_at or at, now)
+            self._connected(at, now)
         elif signal.kind is SignalKind.KEEPALIVE_TIMEOUT:
             self._doubt(i.Doubt(pid=what.pid, text="the engine's keep-alive was not answered"), now)
 
@@ -243,7 +245,7 @@ class SessionMachine(MachineCore):
         if reason is None:
             if signal.kind is SignalKind.CONNECTED:
                 self._lose(self._end_reason, Action.RESTART, now, live=self._past)
-                self._past.begin(signal.connected_at or at, now)
+                self._past.begin(at, now)
             return
         if self._past.at is None and signal.connected_at is not None:
             self._refine(signal, reason)
@@ -272,8 +274,11 @@ class SessionMachine(MachineCore):
         running = self.phase is Phase.RUNNING and self.greeted and what.pid == self.pid
         if running and self.memory.state is SessionState.ONLINE and not self.probing:
             self._show(SessionState.DEGRADED, now, what.text)
-            self.probing = True
-            self._effects.append(i.ProbeWorker(pid=what.pid))
+            self._probe(what.pid)
+
+    def _probe(self, pid: int) -> None:
+        self.probing = True
+        self._effects.append(i.ProbeWorker(pid=pid))
 
     def _probed(self, what: i.Probed, now: i.Now) -> None:
         if what.pid != self.pid or not self.probing:

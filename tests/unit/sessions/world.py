@@ -151,10 +151,11 @@ class World:
 
     def login(self) -> None:
         worker = self.worker
-        if worker.connected_at is not None:
-            self.losses.append(worker.connected_at)
+        replaced = worker.connected_at
+        if replaced is not None:
+            self.losses.append(replaced)
         worker.connected_at = self.time
-        self.emit(Signal(kind=SignalKind.CONNECTED))
+        self.emit(Signal(kind=SignalKind.CONNECTED, connected_at=replaced))
 
     def signal(self, kind: SignalKind, code: int | None = None, **more: object) -> None:
         """A signal that ends the connection, if there is one."""
