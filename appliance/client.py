@@ -28,6 +28,7 @@ from appliance.model_api import (
     Readiness,
     Removed,
     SessionList,
+    SetSession,
     SettingList,
     SettingView,
     StatusView,
@@ -102,6 +103,10 @@ class ApplianceClient(HistoryCalls):
 
     async def create_session(self, session: str, name: str = "") -> SessionView:
         return await self._call("POST", "/v1/sessions", SessionView, CreateSession(id=session, name=name))
+
+    async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
+        """Its own way to WhatsApp; empty: no proxy at all, None: as for all. One that runs gets a new process."""
+        return await self._call("PATCH", f"/v1/sessions/{session}", SessionView, SetSession(proxy=proxy))
 
     async def start_session(self, session: str) -> SessionView:
         return await self._call("POST", f"/v1/sessions/{session}/start", SessionView)

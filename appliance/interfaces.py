@@ -60,6 +60,10 @@ class SessionControl(Protocol):
 
     async def restart(self, session: str) -> SessionView: ...
 
+    async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
+        """`proxy`: None: the appliance's, empty: none at all. Raises 400 if it does not get through to WhatsApp."""
+        ...
+
     async def remove(self, session: str, *, purge: bool) -> str | None:
         """Unlink the device at WhatsApp, end the worker, call the removal callbacks, delete folder and row.
 

@@ -157,6 +157,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     """Of its process (PSS), as it last reported."""
     disconnections_today: int = 0
+    proxy: str | None = None
+    """Its own way to WhatsApp, without the login; `none`: directly, whatever is set for all. None: as for all."""
     media_bytes: int = 0
     media_count: int = 0
 

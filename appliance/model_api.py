@@ -24,6 +24,13 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """For people; empty: the id."""
 
 
+class SetSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is given is changed, the rest stays."""
+
+    proxy: Annotated[str, Meta(max_length=600)] | msgspec.UnsetType | None = msgspec.UNSET
+    """http:// or socks5:// URL of a way to WhatsApp of its own; empty: no proxy at all; null: as for all sessions."""
+
+
 class RemoveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     purge: bool = False
     """Delete the stored media as well."""

@@ -1,4 +1,4 @@
-"""/v1/sessions: create, list, show, start, stop, restart, remove."""
+"""/v1/sessions: create, list, show, change, start, stop, restart, remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from appliance.api.http import answer, read_body, read_query
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
-from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionList
+from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionList, SetSession
 from appliance.problems import conflict
 
 
@@ -28,6 +28,7 @@ class SessionsResource:
             web.get("/v1/sessions", self.list_sessions),
             web.post("/v1/sessions", self.create),
             web.get("/v1/sessions/{id}", self.show),
+            web.patch("/v1/sessions/{id}", self.change),
             web.delete("/v1/sessions/{id}", self.remove),
             web.post("/v1/sessions/{id}/start", self.start),
             web.post("/v1/sessions/{id}/stop", self.stop),
@@ -48,6 +49,12 @@ class SessionsResource:
     async def show(self, request: web.Request) -> web.Response:
         view = await self._sessions.get(request.match_info["id"])
         return answer(_with_media(view, await self._media.usage(view.id)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        body, session = await read_body(request, SetSession), request.match_info["id"]
+        if body.proxy is msgspec.UNSET:
+            return await self.show(request)
+        return answer(await self._sessions.set_proxy(session, body.proxy))
 
     async def start(self, request: web.Request) -> web.Response:
         return answer(await self._sessions.start(request.match_info["id"]))

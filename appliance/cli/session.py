@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from appliance.model import SessionView
 
 app = typer.Typer(no_args_is_help=True)
+_NONE, _DEFAULT = "none", "default"
+"""Words for `--proxy`; neither can be a URL."""
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Name of the session.")]
 
 
@@ -68,6 +70,20 @@ def restart(session: IdArgument, config: ConfigOption = None, as_json: JsonOptio
     _show(with_client(config, lambda client: client.restart_session(session)), as_json=as_json)
 
 
+@app.command("set")
+def set_session(
+    session: IdArgument,
+    proxy: Annotated[
+        str, typer.Option(help="socks5:// or http:// URL of its own; `none`: no proxy; `default`: as for all sessions.")
+    ],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change its way to WhatsApp. The proxy is tried first; a session that runs starts anew, through it."""
+    chosen = {_DEFAULT: None, _NONE: ""}.get(proxy, proxy)
+    _show(with_client(config, lambda client: client.set_proxy(session, chosen)), as_json=as_json)
+
+
 @app.command()
 def remove(
     session: IdArgument,
@@ -99,6 +115,7 @@ def _show(view: SessionView, *, as_json: bool) -> None:
         ("meaning", _meaning(view)),
         ("what to do", view.remedy.replace(" ID", f" {view.id}")),
         ("number", view.phone or "-"),
+        ("proxy", view.proxy or ""),
         ("process", "-" if view.pid is None else str(view.pid)),
         ("engine", view.engine or "-"),
         ("last traffic", clock(view.last_traffic_at)),

@@ -56,10 +56,11 @@ class Spawned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpawnFailed(msgspec.Struct, frozen=True, kw_only=True):
-    """`lost`: the fork server itself was not there."""
+    """`lost`: the fork server itself was not there; `proxy`: the session's proxy cannot be used."""
 
     error: str
     lost: bool = False
+    proxy: bool = False
 
 
 class Greeted(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,6 +145,8 @@ class SessionMachine(MachineCore):
             self._settle(self._after_end, now)
             return
         reason = DisconnectReason.FORK_SERVER_LOST if what.lost else DisconnectReason.START_FAILED
+        if what.proxy:
+            reason = DisconnectReason.PROXY_UNUSABLE
         self._fail(reason, now, detail=what.error)
 
     def _run(self, pid: int, now: i.Now) -> None:

@@ -21,6 +21,7 @@ class DisconnectReason(enum.StrEnum):
     LOGIN_CLOSED = "login_closed"
     DIAL_FAILED = "dial_failed"
     LOGIN_TIMEOUT = "login_timeout"
+    PROXY_UNUSABLE = "proxy_unusable"
     HALF_OPEN = "half_open"
     SILENT_RECONNECT = "silent_reconnect"
     ENGINE_ENDED = "engine_ended"
@@ -119,6 +120,9 @@ REASONS: Final[dict[DisconnectReason, ReasonInfo]] = {
     ),
     DisconnectReason.LOGIN_TIMEOUT: _info(
         _T, Severity.RATE, Charge.NEVER, "The login was not answered in time.", outage=True
+    ),
+    DisconnectReason.PROXY_UNUSABLE: _info(
+        _T, Severity.REPEATED, Charge.NEVER, "The session's proxy cannot be used, and it is never bypassed."
     ),
     DisconnectReason.HALF_OPEN: _info(
         _D, Severity.REPEATED, Charge.NEVER, "WhatsApp no longer answered on an open connection.", outage=True

@@ -130,6 +130,13 @@ class Registry:
         row.generation += 1
         row.store, row.phone, row.jid = store, phone, jid
 
+    async def set_settings(self, row: SessionRow, settings: SessionSettings) -> None:
+        """Replace what was set for this session alone."""
+        await self._database.execute(
+            "UPDATE sessions SET settings = ? WHERE id = ?", (msgspec.json.encode(settings).decode(), row.id)
+        )
+        row.settings = settings
+
     async def delete(self, session: str) -> None:
         """Forget the session and how far its workers' events were taken; ledger and media keep their rows."""
         async with self._database.transaction() as connection:

@@ -83,11 +83,12 @@ class Fleet(Protocol):
 
 
 class SpawnError(Exception):
-    """No process could be forked. `lost`: because the fork server is away."""
+    """No process could be forked. `lost`: because the fork server is away; `proxy`: because of the session's proxy."""
 
-    def __init__(self, text: str, *, lost: bool = False) -> None:
+    def __init__(self, text: str, *, lost: bool = False, proxy: bool = False) -> None:
         super().__init__(text)
         self.lost = lost
+        self.proxy = proxy
 
 
 class _Item(msgspec.Struct):
@@ -299,7 +300,7 @@ class SessionRunner:
                 raise SpawnError("it was never linked")
             process = await self._fleet.spawn(row, row.store, row.generation, WorkerMode.RUN, self)
         except SpawnError as error:
-            await self._step(i.SpawnFailed(error=str(error), lost=error.lost))
+            await self._step(i.SpawnFailed(error=str(error), lost=error.lost, proxy=error.proxy))
             return
         self.process = process
         await self._step(i.Spawned(pid=process.pid))

@@ -10,13 +10,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from appliance.config import Settings
 from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
-from appliance.model import SESSION_ID_PATTERN, SessionView
+from appliance.model import SESSION_ID_PATTERN, SessionState, SessionView
 from appliance.problems import conflict, invalid, not_found, timed_out
 from appliance.protocol import CommandBody, Configure, Reply
 from appliance.sessions import inputs as i
@@ -26,8 +27,10 @@ from appliance.sessions.linking import DrainCallback, Linking
 from appliance.sessions.locks import OperationLocks
 from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership, SingleNode
+from appliance.sessions.proxy import ProxyError, check_proxy
 from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
+from appliance.sessions.spec import usable_proxy
 from appliance.sessions.supervisor import Supervisor
 from appliance.sessions.views import remedy_of, view_of
 from appliance.sessions.worker_link import LinkDownError
@@ -170,6 +173,25 @@ class SessionService:
             if refusal := runner.machine.refusal(self._wall()):
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Restart())
+        return await self.get(session)
+
+    async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
+        """Have it take another way to WhatsApp, from now on: one that runs gets a new process. None: the appliance's;
+        empty text: no proxy at all. Raises 400 if the proxy is none, or does not get through to WhatsApp."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "set"):
+            row, wanted = runner.row, msgspec.structs.replace(runner.row.settings, proxy=proxy)
+            if proxy:
+                try:
+                    await check_proxy(usable_proxy(self._supervisor.settings, proxy))
+                except ProxyError as error:
+                    raise invalid("proxy", f"{str(error)[:1].upper()}{str(error)[1:]}.", error.remedy) from error
+            if wanted != row.settings:
+                await self._registry.set_settings(row, wanted)
+                if runner.machine.phase is Phase.RUNNING:
+                    await runner.feed(i.Restart())
+                elif row.memory.state is SessionState.RECONNECTING:
+                    await runner.feed(i.Nudge())  # maybe only the proxy was missing
         return await self.get(session)
 
     async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:

@@ -12,6 +12,7 @@ import msgspec
 
 from appliance.config import Settings
 from appliance.protocol import WorkerMode, WorkerSpec
+from appliance.sessions.proxy import Proxy, ProxyError, parse_proxy
 from appliance.sessions.registry import SessionRow
 
 STAGING_INFO: Final = "staging.json"
@@ -43,6 +44,26 @@ def engine_library(settings: Settings) -> Path:
     return Path(package.origin).parent / f"neonize-linux-{machine}.so"
 
 
+def chosen_proxy(settings: Settings, row: SessionRow) -> str | None:
+    """The proxy that was set for a session, or for all of them; None: there is none. On the staging network, which is
+    reached through a proxy of its own, the one for all has no meaning."""
+    own = row.settings.proxy
+    if settings.network.staging is not None:
+        return own or None
+    return settings.network.proxy if own is None else own or None
+
+
+def usable_proxy(settings: Settings, url: str) -> Proxy:
+    """Read a proxy's URL. Raises ProxyError, also for one that would lead out of a rehearsal."""
+    proxy = parse_proxy(url)
+    if settings.network.staging is not None and not proxy.on_loopback:
+        raise ProxyError(
+            "on the staging network a proxy must be on a loopback address, so that nothing gets out",
+            "Name it by its address, for example socks5://127.0.0.1:1080.",
+        )
+    return proxy
+
+
 def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: int, mode: WorkerMode) -> WorkerSpec:
     """Orders for one worker. Raises SpecError if the staging network is configured and not there."""
     common = {
@@ -57,9 +78,8 @@ def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: 
     }
     staging = settings.network.staging
     if staging is None:
-        own = row.settings.proxy
-        proxy = settings.network.proxy if own is None else own or None
-        return WorkerSpec(**common, engine_library=str(engine_library(settings)), proxy=proxy)  # type: ignore[arg-type]
+        library = str(engine_library(settings))
+        return WorkerSpec(**common, engine_library=library, proxy=chosen_proxy(settings, row))  # type: ignore[arg-type]
     try:
         info = msgspec.json.decode((staging / STAGING_INFO).read_bytes(), type=_StagingInfo)
     except (OSError, msgspec.DecodeError) as error:
@@ -70,7 +90,7 @@ def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: 
         **common,  # type: ignore[arg-type]
         engine_library=info.library,
         staging=True,
-        proxy=info.proxy_url,
+        proxy=chosen_proxy(settings, row) or info.proxy_url,
         readable=(info.library, info.ca_file, str(staging / STAGING_INFO)),
     )
 

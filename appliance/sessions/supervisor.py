@@ -26,10 +26,11 @@ from appliance.sessions.clock import SteadyClock
 from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership
 from appliance.sessions.process import ProcessListener, WorkerProcess
+from appliance.sessions.proxy import ProxyError, check_proxy
 from appliance.sessions.reasons import DisconnectReason, Severity
 from appliance.sessions.registry import Registry, SessionRow
 from appliance.sessions.runner import SessionRunner, SpawnError
-from appliance.sessions.spec import SpecError, build_spec
+from appliance.sessions.spec import SpecError, build_spec, chosen_proxy, usable_proxy
 from appliance.sessions.stray import Stray
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
@@ -175,6 +176,7 @@ class Supervisor:
         if not self._ownership.may_run(row.id, row.node_id):
             raise SpawnError("another machine runs this session")
         try:
+            await self._check_proxy(row)
             spec = build_spec(self.settings, row, store=store, generation=generation, mode=mode)
             pid = await self._fork.spawn(spec)
         except ForkServerGoneError as error:
@@ -182,6 +184,16 @@ class Supervisor:
         except (ForkServerError, SpecError) as error:
             raise SpawnError(str(error)) from error
         return self._track(row.id, pid, store, generation, listener)
+
+    async def _check_proxy(self, row: SessionRow) -> None:
+        """Before each start: an engine whose proxy is away would only say that WhatsApp is. Raises SpawnError."""
+        url = chosen_proxy(self.settings, row)
+        if url is None:
+            return
+        try:
+            await check_proxy(usable_proxy(self.settings, url))
+        except ProxyError as error:
+            raise SpawnError(str(error), proxy=True) from error
 
     async def deliver(self, session: str, store: str, event: Event) -> None:
         for callback in self.event_callbacks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.model import ADVICE, SessionState, SessionView, mask_phone
+from appliance.sessions.proxy import show_proxy
 from appliance.sessions.registry import SessionRow
 from appliance.sessions.runner import SessionRunner
 
@@ -34,6 +35,7 @@ def view_of(row: SessionRow, runner: SessionRunner | None, losses_today: int) ->
         last_traffic_at=None if beat is None else beat.last_frame_at,
         memory_bytes=None if beat is None else beat.pss_bytes,
         disconnections_today=losses_today,
+        proxy=None if row.settings.proxy is None else show_proxy(row.settings.proxy) if row.settings.proxy else "none",
     )
 
 

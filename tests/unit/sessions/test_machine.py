@@ -73,6 +73,20 @@ def test_a_ping_without_answer_is_probed_once_then_the_process_is_replaced() -> 
     assert world.asked  # at once: the connection had held
 
 
+def test_a_probe_that_a_former_daemon_had_begun_is_begun_again() -> None:
+    world = World().online(100)
+    pid = world.worker.pid
+    world.feed(i.Doubt(pid=pid, text="silence"))
+    world.restart_daemon()
+    world.greet()
+    assert world.state is S.DEGRADED
+    world.greet()  # the link was lost once more: one probe at a time
+    assert world.probes == [pid, pid]
+    world.feed(i.Probed(pid=pid, error="no answer"))
+    [row] = world.rows
+    assert row.reason is R.HALF_OPEN
+
+
 def test_a_probe_that_is_answered_is_evidence() -> None:
     world = World().online(100)
     world.feed(i.Doubt(pid=world.worker.pid, text="silence"))
@@ -473,6 +487,19 @@ def test_a_stopped_session_is_not_adopted_by_a_new_daemon() -> None:
     assert [end.pid for end in world.must_end] == [world.worker.pid]
     world.finish_end()
     assert world.state is S.STOPPED
+
+
+def test_a_proxy_that_cannot_be_used_is_its_own_reason_and_charges_nobody() -> None:
+    world = World()
+    world.feed(i.Start())
+    for _ in range(12):
+        world.grant()
+        world.feed(i.SpawnFailed(error="the proxy socks5://···@h:1 cannot be reached", proxy=True))
+        assert world.state is S.RECONNECTING
+        assert "proxy" in world.memory.detail
+        world.advance(RECONNECT.backoff_cap_s)
+        assert world.asked
+    assert world.copy_history().charged == ()
 
 
 def test_a_failed_fork_counts_and_a_missing_fork_server_does_not() -> None:

@@ -10,8 +10,9 @@ import pytest
 from appliance.config import Settings, load_settings
 from appliance.protocol import WorkerMode, WorkerSpec
 from appliance.sessions.memory import Memory
+from appliance.sessions.proxy import ProxyError
 from appliance.sessions.registry import SessionRow, SessionSettings, store_folder
-from appliance.sessions.spec import SpecError, build_spec, delete_store, engine_library, make_store
+from appliance.sessions.spec import SpecError, build_spec, delete_store, engine_library, make_store, usable_proxy
 
 
 def settings(folder: Path, **variables: str) -> Settings:
@@ -61,10 +62,23 @@ def test_in_staging_only_the_networks_own_files_can_be_read(tmp_path: Path) -> N
         spec(settings(tmp_path, **environment))
     info = {"proxy_url": "http://127.0.0.1:1", "ca_file": "/ca.pem", "library": "/copy.so", "pid": 1}
     (folder / "staging.json").write_bytes(msgspec.json.encode(info))
-    made = spec(settings(tmp_path, **environment), "socks5://own:1080")
+    environment["AMDA_NETWORK_PROXY"] = "http://proxy:3128"
+    made = spec(settings(tmp_path, **environment))
     assert made.staging
     assert made.proxy == "http://127.0.0.1:1"
     assert made.readable == ("/copy.so", "/ca.pem", str(folder / "staging.json"))
+
+
+def test_in_staging_a_sessions_own_proxy_must_not_lead_out(tmp_path: Path) -> None:
+    where = settings(tmp_path, AMDA_NETWORK_STAGING=str(tmp_path))
+    info = {"proxy_url": "http://127.0.0.1:1", "ca_file": "/ca.pem", "library": "/copy.so", "pid": 1}
+    (tmp_path / "staging.json").write_bytes(msgspec.json.encode(info))
+    assert spec(where, "socks5://127.0.0.1:1080").proxy == "socks5://127.0.0.1:1080"
+    assert usable_proxy(where, "socks5://127.0.0.1:1080").port == 1080
+    for url in ("socks5://localhost:1080", "http://203.0.113.1:3128"):
+        with pytest.raises(ProxyError, match="loopback"):
+            usable_proxy(where, url)
+    assert usable_proxy(settings(tmp_path), "http://203.0.113.1:3128").host == "203.0.113.1"
 
 
 def test_stores_are_fresh_private_and_urls(tmp_path: Path) -> None:
