@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from appliance.database import Database
 from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, RemovalCallback
 from appliance.model import ADVICE, SessionState, SessionView
 from appliance.problems import ProblemError, conflict, not_found
@@ -24,6 +25,8 @@ class FakeWorker:
         self.outcome = ""
         self.reply = Reply(id=1)
         self.refusal: ProblemError | None = None
+        self.guarded_by: Database | None = None
+        """Where `promote` asks its guard; None: it does not."""
         self.may_promote = asyncio.Event()
         self.may_promote.set()
         self.promoting = asyncio.Event()
@@ -48,9 +51,12 @@ class FakeWorker:
         while (event := await self._events.get()) is not None:
             yield event
 
-    async def promote(self, guard: PromotionGuard | None = None) -> None:  # noqa: ARG002
+    async def promote(self, guard: PromotionGuard | None = None) -> None:
         self.promoting.set()
         await self.may_promote.wait()
+        if guard is not None and self.guarded_by is not None:
+            async with self.guarded_by.transaction() as connection:
+                await guard(connection)
         assert self.outcome == ""
         self.outcome = "promoted"
         self._owner.change(self.session, state=SessionState.ONLINE, generation=1)

@@ -119,7 +119,12 @@ class Board:
             job = await self._queue.get(job_id)
             if job is not None and job_id not in self.attempts:
                 await self._record.save(self.from_job(job))
-        return [view for view in await self._record.open_attempts() if view.id not in self.attempts]
+        left = []
+        for view in await self._record.open_attempts():
+            job = await self._queue.get(view.id)
+            if view.id not in self.attempts and (job is None or job.node == self._queue.node):
+                left.append(view)
+        return left
 
     async def drop_unrecorded(self) -> None:
         """Jobs that hold a slot of this node and are nobody's: their daemon and their record are gone."""
@@ -128,12 +133,15 @@ class Board:
             if job_id not in self.attempts:
                 await self._queue.finish(job_id, None, Verdict.FREE, force=True)
 
-    async def agree(self) -> None:
-        """Now and then, while Redis answers: ends that it has not heard, places that it has forgotten, jobs whose
-        holders have died. Raises `REDIS_ERRORS`."""
+    async def tell_ends(self) -> None:
+        """Ends that Redis has not heard, because it was away. Raises `REDIS_ERRORS`."""
         for job_id, (fence, verdict, force) in list(self._unheard.items()):
             await self._queue.finish(job_id, fence, verdict, force=force)
             self._unheard.pop(job_id, None)
+
+    async def agree(self) -> None:
+        """Now and then, while Redis answers: jobs whose holders have died, and places that it has forgotten. Raises
+        `REDIS_ERRORS`."""
         for job_id in await self._queue.sweep():
             if job_id not in self.attempts:
                 await self.end_orphan(job_id, texts.HOLDER_DIED)

@@ -91,6 +91,7 @@ class Dispatcher:
         while not self._closing:
             self._wanted.clear()
             try:
+                await self._board.tell_ends()
                 if loop.time() - agreed_at >= TICK_S:
                     await self._board.agree()
                     agreed_at = loop.time()

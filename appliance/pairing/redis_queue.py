@@ -111,7 +111,7 @@ class PairingQueue:
         prefix: str = PREFIX,
     ) -> None:
         self._client = client
-        self._node = node
+        self.node = node
         self._owner = owner
         self._rules = rules
         self._clock = clock
@@ -138,7 +138,7 @@ class PairingQueue:
         rules = self._rules
         answer = await self._run(
             scripts.ENQUEUE,
-            *(job_id, session, phone or "", method, int(relink), self._node, created_at, self._clock()),
+            *(job_id, session, phone or "", method, int(relink), self.node, created_at, self._clock()),
             *(int(restore is None), rules.appliance_codes, rules.appliance_window_s, restore or 0),
         )
         match answer:
@@ -153,7 +153,7 @@ class PairingQueue:
     async def take(self, slots: int, floor: int) -> Job | None:
         """The next job of this node, ours from now on; None: nobody waits, or `slots` are taken. Its fence is above
         `floor`, the highest that the database has seen: Redis may have lost its counter."""
-        answer = await self._run(scripts.TAKE, self._node, self._owner, self._lock_until(), slots, floor)
+        answer = await self._run(scripts.TAKE, self.node, self._owner, self._lock_until(), slots, floor)
         return _job(answer[0], _pairs(answer[1])) if answer else None
 
     async def extend(self, job: Job) -> Held:
@@ -215,7 +215,7 @@ class PairingQueue:
 
     async def of_node(self) -> tuple[list[str], list[str]]:
         """Ids of this node's jobs: those that wait, in order, and those that hold a slot."""
-        waiting, busy = await self._run(scripts.WAITING, self._node)
+        waiting, busy = await self._run(scripts.WAITING, self.node)
         return list(waiting), list(busy)
 
     def _lock_until(self) -> float:

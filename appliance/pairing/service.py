@@ -93,6 +93,10 @@ class PairingService:
         for view in interrupted:
             await self._board.finish(view.id, None, Verdict.FREE, force=True)
             await self._board.end_orphan(view.id, texts.INTERRUPTED)
+        try:
+            await self._board.drop_unrecorded()
+        except REDIS_ERRORS as error:
+            _log.warning("linking waits for Redis", reason=explain(error))
         self._dispatcher.start()
 
     async def close(self) -> None:
