@@ -258,10 +258,17 @@ FromWorker = Hello | Event | Heartbeat | Reply
 class PairByCode(msgspec.Struct, frozen=True, kw_only=True, tag="pair_by_code"):
     phone: str
     """Digits only, with country code."""
+    login_wait_s: float = 0.0
+    """Once the phone has accepted, the first login waits for `LogIn`, at most so long."""
 
 
 class PairByQr(msgspec.Struct, frozen=True, kw_only=True, tag="pair_by_qr"):
-    pass
+    login_wait_s: float = 0.0
+    """As of `PairByCode`."""
+
+
+class LogIn(msgspec.Struct, frozen=True, kw_only=True, tag="log_in"):
+    """A linked device's turn to log in for the first time, and to do the heavy part: keys and history."""
 
 
 class Promote(msgspec.Struct, frozen=True, kw_only=True, tag="promote"):
@@ -309,7 +316,9 @@ class DumpStacks(msgspec.Struct, frozen=True, kw_only=True, tag="dump_stacks"):
     """Write every thread's stack to `stacks.txt` in the store folder."""
 
 
-CommandBody = PairByCode | PairByQr | Promote | Probe | SendText | SendFile | Configure | Logout | Stop | DumpStacks
+CommandBody = (
+    PairByCode | PairByQr | LogIn | Promote | Probe | SendText | SendFile | Configure | Logout | Stop | DumpStacks
+)
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):

@@ -20,6 +20,7 @@ from appliance.problems import ProblemError
 from appliance.protocol import (
     CommandBody,
     Event,
+    LogIn,
     PairByCode,
     PairByQr,
     Paired,
@@ -29,6 +30,10 @@ from appliance.protocol import (
     SignalKind,
 )
 
+LOGIN_WAIT_S: Final = 15.0
+"""How long an accepted device waits for its turn to log in: sixteen that are accepted together, two at a time, a second
+or two each. A phone that waits longer than half a minute for its new device may give it up."""
+LOGIN_REPLY_S: Final = 5.0
 _REFUSED_LOGIN: Final = frozenset(
     {SignalKind.LOGGED_OUT, SignalKind.TEMPORARY_BAN, SignalKind.CONNECT_FAILURE, SignalKind.CLIENT_OUTDATED}
 )
@@ -85,6 +90,8 @@ class Dialogue:
                 if error := await self._ask():
                     raise AttemptFailedError(await self._explain(error))
                 await self._desk.accept(await self._until_paired())
+                with contextlib.suppress(ProblemError):  # it goes by itself soon; if it died, its events end
+                    await self._worker.command(LogIn(), LOGIN_REPLY_S)
                 await self._until_online()
         except TimeoutError:
             if self._attempt.times.accepted_at is None:
@@ -95,7 +102,10 @@ class Dialogue:
 
     async def _ask(self) -> str | None:
         phone = self._attempt.asked_phone
-        body: CommandBody = PairByQr() if phone is None else PairByCode(phone=phone.lstrip("+"))
+        wait_s = LOGIN_WAIT_S
+        body: CommandBody = (
+            PairByQr(login_wait_s=wait_s) if phone is None else PairByCode(phone=phone.lstrip("+"), login_wait_s=wait_s)
+        )
         return (await self._worker.command(body, self._settings.code_wait_s)).error
 
     async def _explain(self, error: str) -> Ending:

@@ -15,7 +15,7 @@ from appliance.interfaces import SessionControl
 from appliance.model import PairingState
 from appliance.pairing import texts
 from appliance.pairing.attempt import Attempt
-from appliance.pairing.dialogue import AttemptFailedError, Dialogue
+from appliance.pairing.dialogue import LOGIN_WAIT_S, AttemptFailedError, Dialogue
 from appliance.pairing.fences import Fences, OvertakenError
 from appliance.pairing.hold import CancelledElsewhereError, Hold, LockLostError
 from appliance.pairing.record import PairingRecord
@@ -119,8 +119,11 @@ class _Turn:
         self._taken = False
 
     async def take(self) -> None:
-        await self._heavy.acquire()
-        self._taken = True
+        """Wait for it as long as the accepted device does; then it logs in without."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOGIN_WAIT_S):
+                await self._heavy.acquire()
+                self._taken = True
 
     def end(self) -> None:
         if self._taken:

@@ -14,6 +14,7 @@ from appliance.protocol import (
     CommandBody,
     Configure,
     DumpStacks,
+    LogIn,
     Logout,
     PairByCode,
     PairByQr,
@@ -77,6 +78,8 @@ class Commands:
         match body:
             case PairByCode() | PairByQr():
                 return await self._pair(body)
+            case LogIn():
+                self._engine.log_in()
             case Probe():
                 return {"seconds": await self._engine.probe(body.timeout_s)}
             case SendText():
@@ -99,6 +102,7 @@ class Commands:
     async def _pair(self, request: PairByCode | PairByQr) -> dict[str, object]:
         if self._pairing is None:
             raise CommandError("this worker runs a linked session; linking needs a worker of its own")
+        self._engine.hold_first_login(request.login_wait_s)
         error = await self._pairing.begin(request)
         if error is not None:
             raise CommandError(error)

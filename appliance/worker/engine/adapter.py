@@ -31,6 +31,7 @@ from appliance.worker.engine.events import (
     QrCode,
     RawKind,
 )
+from appliance.worker.engine.first_login import FirstLogin
 from appliance.worker.engine.gate import ReceiptGate
 from appliance.worker.engine.library import EngineError, Library, bytes_at, text_at
 from appliance.worker.engine.log_tap import LogTap, TrafficTimes
@@ -90,8 +91,11 @@ class Engine:
         self._on_lag = on_lag
         self._clock = clock
         self._mark = DecryptionMark(store_folder / DATABASE)
+        self._first_login = FirstLogin()
         self._gate = ReceiptGate(self._mark)
-        self._tap = LogTap(gate=self._gate, write=write_log, on_lost=self._lost, clock=clock)
+        self._tap = LogTap(
+            gate=self._gate, first_login=self._first_login, write=write_log, on_lost=self._lost, clock=clock
+        )
         self._calls = BoundedCalls()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._send_lock = asyncio.Lock()
@@ -299,6 +303,14 @@ class Engine:
         ends_at = self._qr.ends_at if self._qr else self._clock()
         return QrCode(value=answer.Code, expires_at=ends_at, ends_at=ends_at)
 
+    def hold_first_login(self, limit_s: float) -> None:
+        """Once linked, do not log in before `log_in`, or for so many seconds."""
+        self._first_login.hold(limit_s)
+
+    def log_in(self) -> None:
+        """The first login may begin."""
+        self._first_login.go()
+
     async def wait_for_qr(self) -> None:
         """Until the server has sent its references. Raises EngineTimeoutError."""
         try:
@@ -389,6 +401,7 @@ class Engine:
 
     async def stop(self) -> bool:
         """Disconnect in order; False if the engine did not let go in time and the process must just end."""
+        self._first_login.go()
         if self.state is EngineState.STARTING or self._ended.is_set():
             return True
         self._stopping = True

@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.protocol import SignalKind
 from appliance.worker.engine.events import EngineSignal
+from appliance.worker.engine.first_login import FirstLogin
 from appliance.worker.engine.gate import ReceiptGate
 
 _ID: Final = re.compile(r' id="([^"]+)"')
@@ -99,6 +100,7 @@ class LogTap:
         self,
         *,
         gate: ReceiptGate,
+        first_login: FirstLogin,
         write: Callable[[str, str], None],
         on_lost: Callable[[str], None],
         clock: Callable[[], float] = time.time,
@@ -110,6 +112,7 @@ class LogTap:
         """The last refusal, until somebody takes it."""
         self.refs: PairingRefs | None = None
         self._gate = gate
+        self._first_login = first_login
         self._write = write
         self._on_lost = on_lost
         self._clock = clock
@@ -123,6 +126,8 @@ class LogTap:
             self._received(text)
         elif name == "Client/Send":
             self._sending(text)
+        elif name == "Client/Socket" and text.startswith("Dialing"):
+            self._first_login.before_dial()
         elif name == "Client":
             self._client(text)
         if level != "DEBUG":
@@ -145,6 +150,8 @@ class LogTap:
             found = _ID.search(stanza)
             if found and found[1] == self._ping_id:
                 self.times.ping_answered_at = now
+            elif "<pair-success" in stanza:
+                self._first_login.linked()
             elif "<pair-device" in stanza:
                 self.refs = PairingRefs(count=stanza.count("<ref>"), at=now)
         elif stanza.startswith("<message"):

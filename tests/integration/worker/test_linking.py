@@ -9,6 +9,7 @@ import pytest
 
 from appliance.protocol import (
     EngineState,
+    LogIn,
     PairByCode,
     PairByQr,
     Paired,
@@ -130,3 +131,21 @@ async def test_network_that_is_down_fails_the_attempt(
     failed = await worker.event(PairFailed)
     assert (failed.reason, failed.shown) == ("dial_failed", False)
     assert not await staging.journal(kinds=[JournalKind.PAIR_REQUESTED], account=phone)
+
+
+async def test_first_login_waits_for_its_turn(
+    staging: StagingClient, make_spec: Callable[..., WorkerSpec], start_worker: Callable[..., object], phone: str
+) -> None:
+    await staging.add_account(AddAccount(phone=phone))
+    worker: WorkerProcess = await start_worker(make_spec())  # type: ignore[misc]
+    await worker.command(PairByCode(phone=phone, login_wait_s=60))
+    shown = await worker.event(PairShown)
+    assert (await staging.type_code(phone, shown.value)).outcome == "accepted"
+    await worker.event(Paired)  # told although it does not log in yet
+    before = await staging.last()
+    with pytest.raises(TimeoutError):
+        await staging.wait_for(JournalKind.LOGIN, account=phone, timeout_s=2)
+    assert (await worker.command(LogIn())).error is None
+    await staging.wait_for(JournalKind.READY, account=phone, after=before, timeout_s=20)
+    await worker.signal(SignalKind.CONNECTED)
+    assert await worker.stop() == WorkerExit.STOPPED

@@ -11,10 +11,10 @@ import pytest
 from appliance.config import Pairing
 from appliance.model import PairingState, PairMethod
 from appliance.pairing.attempt import Attempt
-from appliance.pairing.dialogue import AttemptFailedError, Dialogue
+from appliance.pairing.dialogue import LOGIN_WAIT_S, AttemptFailedError, Dialogue
 from appliance.pairing.hold import Hold
 from appliance.problems import timed_out
-from appliance.protocol import PairByCode, PairByQr, Paired, PairFailed, PairShown, Reply, Signal, SignalKind
+from appliance.protocol import LogIn, PairByCode, PairByQr, Paired, PairFailed, PairShown, Reply, Signal, SignalKind
 from tests.daemon_fakes import FakeSessions, FakeWorker
 
 PAIRED = Paired(jid="221771234512:3@s.whatsapp.net", lid="1:3@lid")
@@ -88,7 +88,7 @@ async def test_code_typed_then_online() -> None:
     case.worker.report(Signal(kind=SignalKind.DISCONNECTED, code=515))
     case.worker.report(Signal(kind=SignalKind.CONNECTED))
     await case.link()
-    assert case.worker.commands == [PairByCode(phone="221771234512")]
+    assert case.worker.commands == [PairByCode(phone="221771234512", login_wait_s=LOGIN_WAIT_S), LogIn()]
     assert case.states == [PairingState.STARTING, PairingState.WAITING, PairingState.CONFIRMING]
     assert case.accepted == [PAIRED]
     times = case.attempt.times
@@ -161,7 +161,7 @@ async def test_qr_rolls_over() -> None:
     case.worker.report(PAIRED)
     case.worker.report(Signal(kind=SignalKind.CONNECTED))
     await case.link()
-    assert case.worker.commands == [PairByQr()]
+    assert case.worker.commands == [PairByQr(login_wait_s=LOGIN_WAIT_S), LogIn()]
     assert case.states.count(PairingState.WAITING) == 3
 
 

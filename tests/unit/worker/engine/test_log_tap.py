@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.protocol import SignalKind
+from appliance.worker.engine.first_login import FirstLogin
 from appliance.worker.engine.gate import ReceiptGate
 from appliance.worker.engine.log_tap import LogTap, PairingRefs, parse_refusal
 
@@ -21,8 +22,10 @@ class Harness:
         self.written: list[tuple[str, str]] = []
         self.lost: list[str] = []
         self.gate = ReceiptGate(NoMark())
+        self.first_login = FirstLogin()
         self.tap = LogTap(
             gate=self.gate,
+            first_login=self.first_login,
             write=lambda level, text: self.written.append((level, text)),
             on_lost=self.lost.append,
             clock=lambda: self.now,
