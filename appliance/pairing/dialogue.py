@@ -97,6 +97,8 @@ class Dialogue:
             if self._attempt.times.accepted_at is None:
                 ending = self._silence() if self._attempt.times.shown_at else texts.TOO_LONG
                 raise AttemptFailedError(ending) from None
+            if self._attempt.relink:
+                raise AttemptFailedError(texts.STAYS_WITH_OLD) from None
         except ProblemError as error:
             raise AttemptFailedError(texts.of_problem(error.problem)) from error
 
@@ -152,7 +154,8 @@ class Dialogue:
 
     async def _until_online(self) -> None:
         """The phone has accepted: the credentials are good, and the session keeps them even if the first login takes
-        longer than we wait. Only a refusal by WhatsApp, or the worker's death, ends the attempt."""
+        longer than we wait, or needs a new process. Only a refusal by WhatsApp ends the attempt; and where a former
+        login would be given up for it, nothing less than success will do."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.confirm_wait_s):
                 async for event in self._events:
@@ -161,7 +164,8 @@ class Dialogue:
                             return
                         if event.body.kind in _REFUSED_LOGIN:
                             raise AttemptFailedError(texts.NOT_CONFIRMED)
-                raise AttemptFailedError(texts.ACCEPTED_AND_LOST)
+        if self._attempt.relink:
+            raise AttemptFailedError(texts.STAYS_WITH_OLD)
 
     def _ending(self, failed: PairFailed) -> Ending:
         return texts.ending_of(

@@ -77,10 +77,10 @@ CROWDED_OUT: Final = Ending(
     reason="Its place in the queue was lost, and another attempt for this session or number has begun since.",
     remedy="Follow the other attempt: amda pairing list",
 )
-ACCEPTED_AND_LOST: Final = Ending(
+STAYS_WITH_OLD: Final = Ending(
     state=PairingState.FAILED,
-    reason="The phone accepted, but the process that was linking ended before its first login.",
-    remedy="Remove the new device on the phone (WhatsApp → Linked devices), then try again.",
+    reason="The phone accepted, but the first login did not succeed; the session keeps its former link.",
+    remedy="If the phone lists a new device, remove it there (WhatsApp → Linked devices); then try again.",
 )
 NOT_CONFIRMED: Final = Ending(
     state=PairingState.REFUSED,

@@ -68,6 +68,9 @@ class LinkAttemptHandle:
         self.process: WorkerProcess | None = None
         self.paired: Paired | None = None
         self.connected_at: float | None = None
+        self.dead = False
+        self.exit: Exited | None = None
+        """How the worker ended, if the fork server could say."""
         self._keepalive = keepalive
         self._promoted = promoted
         self._discarded = discarded
@@ -158,6 +161,7 @@ class LinkAttemptHandle:
         """Linking has deadlines of its own."""
 
     async def exited(self, process: WorkerProcess, exited: Exited | None) -> None:  # noqa: ARG002 - protocol
+        self.dead, self.exit = True, exited
         self._events.put_nowait(None)
 
     def _need_process(self) -> WorkerProcess:

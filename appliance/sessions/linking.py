@@ -93,7 +93,10 @@ class Linking:
         )
         try:
             await runner.take_over(process, attempt.engine_state, attempt.connected_at)
-            await attempt.tell_generation(row.generation)
+            if attempt.dead:  # accepted by the phone, so the credentials are good: a new process logs in with them
+                await runner.exited(process, attempt.exit)
+            else:
+                await attempt.tell_generation(row.generation)
         finally:
             self._locks.release(attempt.session)
         if old_store is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from appliance.model import SessionState
 from appliance.problems import ProblemError
-from appliance.protocol import PairByCode, PairFailed, SendText
+from appliance.protocol import PairByCode, Paired, PairFailed, SendText
 from tests.integration.sessions.conftest import WAIT_S, Bed
 
 
@@ -155,3 +157,21 @@ async def test_an_accepted_attempt_that_its_daemon_left_behind_is_unlinked(bed: 
         while stores(bed, "anna"):  # noqa: ASYNC110 - a folder that goes sends no event
             await asyncio.sleep(0.02)
     assert len(bed.journal("anna", "logout")) == 1
+
+
+async def test_an_accepted_worker_that_died_before_it_was_promoted_is_replaced_by_a_new_process(bed: Bed) -> None:
+    daemon = await bed.daemon()
+    await daemon.service.create("anna", "Anna")
+    attempt = await daemon.service.begin_pairing("anna", "one")
+    await attempt.command(SendText(to="phone", text="types"), WAIT_S)
+    assert attempt.process is not None
+    dead, events = attempt.process.pid, attempt.events()
+    async with asyncio.timeout(WAIT_S):
+        assert isinstance((await anext(events)).body, Paired)
+        os.kill(dead, signal.SIGKILL)
+        async for _ in events:
+            pass
+    await attempt.promote()
+    view = await daemon.reaches("anna", SessionState.ONLINE)
+    assert (view.generation, view.pid != dead) == (1, True)
+    assert stores(bed, "anna") == {"one"}

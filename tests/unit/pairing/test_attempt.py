@@ -146,12 +146,21 @@ async def test_worker_that_does_not_answer_is_worth_another_try() -> None:
     assert (ending.state, ending.again) == (PairingState.FAILED, True)
 
 
-async def test_worker_that_dies_after_the_phone_accepted_leaves_a_device_to_remove() -> None:
-    case = Case()
-    case.show()
-    case.worker.report(PAIRED)
-    case.worker.end()
-    assert "Remove the new device" in (await case.fail()).ending.remedy
+async def test_accepted_is_kept_although_the_worker_dies_unless_a_former_login_would_be_given_up() -> None:
+    kept = Case()
+    kept.show()
+    kept.worker.report(PAIRED)
+    kept.worker.end()
+    await kept.link()
+    for dies in (True, False):
+        relinked = Case()
+        relinked.attempt.relink = True
+        relinked.show()
+        relinked.worker.report(PAIRED)
+        if dies:
+            relinked.worker.end()
+        error = await relinked.fail(Pairing(job_limit_s=5, code_wait_s=5, confirm_wait_s=0.05))
+        assert "keeps its former link" in error.ending.reason
 
 
 async def test_qr_rolls_over() -> None:
