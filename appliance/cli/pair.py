@@ -84,14 +84,19 @@ class _Display:
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
         self._shown: str | None = None
+        self._said: str | None = None
         self._ticker: asyncio.Task[None] | None = None
 
     async def show(self, view: PairingView) -> None:
         await self.close()
         value = view.code or view.qr
         if value is None:
-            if step := _STEPS.get(view.state):
+            step = _STEPS.get(view.state)
+            if view.position is not None:
+                step = f"Place {view.position} in the queue, about {view.wait_s or 0:.0f} s to wait …"
+            if step is not None and step != self._said:
                 print(step, flush=True)
+            self._said = step
             return
         if value != self._shown:
             self._shown = value
