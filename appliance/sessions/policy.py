@@ -1,8 +1,11 @@
 """What happens after a failure: a pure function of reason, history, settings, time and chance.
 
 Two limits hold whatever happens. Each new process waits for a full-jitter backoff (exponent = failures since the
-session was last online for long). And failures that are the session's own are charged to an hourly budget; when it is
-used up the session cools down, each time twice as long. The history is stored: a restart of the daemon grants nothing.
+session was last online for long, and dials that did not get through since its last login: a login proves that what was
+in their way is gone). The death of the fork server adds nothing: whoever starts it again waits, and all its workers
+come back one after the other anyway. And failures that are the session's own are charged to an hourly budget; when it
+is used up the session cools down, each time twice as long. The history is stored: a restart of the daemon grants
+nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ from appliance.sessions.settings import ReconnectSettings
 HOUR_S: Final = 3600.0
 MAX_EXPONENT: Final = 30
 """Beyond any cap; keeps the power finite."""
+
+
+_DIALS: Final = frozenset(
+    {DisconnectReason.DIAL_FAILED, DisconnectReason.LOGIN_TIMEOUT, DisconnectReason.PROXY_UNUSABLE}
+)
+"""WhatsApp was not reached, so nothing is known of what it thinks of the session."""
 
 
 class Action(enum.StrEnum):
@@ -45,7 +54,9 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     episode: int = 0
     """Charges since a connection last held; a single one is taken back when the next connection holds."""
     failures: int = 0
-    """Failures since the session was last online for long: the exponent of the backoff."""
+    """Failures since the session was last online for long: the exponent of the backoff, …"""
+    dials: int = 0
+    """… together with dials in a row that did not get through, and whatever an outage made of them."""
     refusals: int = 0
     """Unknown refusals in a row."""
     coolings: int = 0
@@ -99,7 +110,7 @@ def decide(failure: Failure, history: History, settings: ReconnectSettings, now:
     if failure.redialing:
         return Decision(action=Action.REDIAL, state=SessionState.RECONNECTING, history=history, charged=charged)
     delay = _backoff(failure, history, settings, chance)
-    history = msgspec.structs.replace(history, failures=min(history.failures + 1, MAX_EXPONENT))
+    history = _count(failure, history)
     return Decision(
         action=Action.RESTART, state=SessionState.RECONNECTING, history=history, delay_s=delay, charged=charged
     )
@@ -116,7 +127,7 @@ def is_charged(failure: Failure, settings: ReconnectSettings) -> bool:
 def forgive(history: History) -> History:
     """The history with which an operator's own start begins: one attempt at once, after which the old charges count
     again; a session that had failed may crash anew."""
-    return msgspec.structs.replace(history, crashes=(), failures=0, refusals=0)
+    return msgspec.structs.replace(history, crashes=(), failures=0, dials=0, refusals=0)
 
 
 def _forget(history: History, uptime_s: float | None, settings: ReconnectSettings, now: float) -> History:
@@ -125,8 +136,9 @@ def _forget(history: History, uptime_s: float | None, settings: ReconnectSetting
     charged = tuple(min(at, now) for at in history.charged if now - HOUR_S < at)
     crashes = tuple(min(at, now) for at in history.crashes if now - settings.crash_window_s < at)
     episode, failures, refusals, coolings = history.episode, history.failures, history.refusals, history.coolings
+    dials = history.dials
     if uptime_s is not None:
-        refusals = 0
+        refusals = dials = 0
         if uptime_s >= settings.stable_after_s:
             if episode == 1:  # healed at the first try
                 last = max(charged, default=None)
@@ -140,6 +152,7 @@ def _forget(history: History, uptime_s: float | None, settings: ReconnectSetting
         crashes=crashes,
         episode=episode,
         failures=failures,
+        dials=dials,
         refusals=refusals,
         coolings=coolings,
     )
@@ -165,4 +178,16 @@ def _backoff(failure: Failure, history: History, settings: ReconnectSettings, ch
     of the exponential step, so that sessions that failed together do not come back together."""
     if failure.uptime_s is not None and failure.uptime_s >= settings.stable_after_s and history.failures == 0:
         return 0.0
-    return chance * min(settings.backoff_cap_s, settings.backoff_base_s * 2.0**history.failures)
+    if failure.reason is DisconnectReason.FORK_SERVER_LOST:
+        return chance * settings.backoff_base_s
+    exponent = min(history.failures + history.dials, MAX_EXPONENT)
+    return chance * min(settings.backoff_cap_s, settings.backoff_base_s * 2.0**exponent)
+
+
+def _count(failure: Failure, history: History) -> History:
+    """One more step of the backoff, if this failure is one."""
+    if failure.reason is DisconnectReason.FORK_SERVER_LOST:
+        return history
+    if failure.uptime_s is None and (failure.excused or failure.reason in _DIALS):
+        return msgspec.structs.replace(history, dials=min(history.dials + 1, MAX_EXPONENT))
+    return msgspec.structs.replace(history, failures=min(history.failures + 1, MAX_EXPONENT))

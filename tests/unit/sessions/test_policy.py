@@ -98,8 +98,34 @@ def test_full_jitter_doubles_up_to_the_cap_and_resets_after_ten_minutes() -> Non
         assert decision.delay_s == min(300, 2.0**step)
         history = decision.history
     assert judge(R.DIAL_FAILED, history, chance=0.0).delay_s == 0
+
+
+def test_failures_of_its_own_count_until_it_was_online_for_ten_minutes() -> None:
+    history = History()
+    for step in range(20):
+        decision = judge(R.MEMORY, history, uptime_s=10, chance=1.0)
+        assert decision.delay_s == min(300, 2.0**step)
+        history = decision.history
     assert judge(R.HALF_OPEN, history, uptime_s=599, chance=1.0).delay_s == 300
     assert judge(R.HALF_OPEN, history, uptime_s=600, chance=1.0).delay_s == 0
+
+
+def test_a_login_proves_that_what_was_in_the_way_of_dials_is_gone() -> None:
+    history = History()
+    for reason in (R.DIAL_FAILED, R.LOGIN_TIMEOUT, R.PROXY_UNUSABLE) * 3:
+        history = judge(reason, history).history
+    history = judge(R.LOGIN_CLOSED, history, excused=True).history
+    assert judge(R.DIAL_FAILED, history, chance=1.0).delay_s == 300
+    assert judge(R.PROCESS_SILENT, history, uptime_s=5, chance=1.0).delay_s == 1
+
+
+def test_after_the_fork_servers_death_all_are_back_at_once_however_often() -> None:
+    history = judge(R.MEMORY, History(failures=8, dials=4), uptime_s=3).history
+    for _ in range(5):
+        decision = judge(R.FORK_SERVER_LOST, history, uptime_s=3, chance=1.0)
+        assert decision.delay_s == S.backoff_base_s
+        history = decision.history
+    assert history.failures == 9
 
 
 def test_five_charged_failures_an_hour_then_cooling_that_doubles_to_four_hours() -> None:
