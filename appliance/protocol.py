@@ -109,6 +109,8 @@ class WorkerExit(enum.IntEnum):
     """The specification could not be read (plain launcher only)."""
     SANDBOX_FAILED = 49
     """The kernel has a sandbox, and it could not be made."""
+    OUT_OF_MEMORY = 50
+    """It had passed its limit, and ended before it would take from others."""
 
 
 # ---- worker → daemon ------------------------------------------------------------------------------------------------
@@ -408,6 +410,8 @@ class Exited(msgspec.Struct, frozen=True, kw_only=True, tag="exited"):
     """Exit status, if it exited by itself."""
     signal: int | None
     """The signal that ended it, otherwise."""
+    out_of_memory: bool = False
+    """The kernel killed it because its control group had reached its limit."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):

@@ -132,3 +132,15 @@ def pairing(
         carry_out(pairing_cycles.run(cycles=cycles, seed=seed, keep=keep), as_json)
     else:
         carry_out(bench.run(users=users, disturbed=disturb, seed=seed, keep=keep), as_json)
+
+
+@app.command()
+def isolation(
+    sessions: Annotated[int, typer.Option(min=3, max=500, help="How many sessions; two of them misbehave.")] = 60,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Let one session's process spin and another one leak; measure what the others notice of it."""
+    from appliance.bench import isolation as bench
+
+    carry_out(bench.run(sessions=sessions, keep=keep), as_json)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from appliance import __version__
+from appliance.forkserver.cgroups import ready_cgroups
 from appliance.forkserver.environment import missing_from
 from appliance.forkserver.log import log
 from appliance.forkserver.registry import STOP_GRACE_S, Registry
@@ -80,6 +81,7 @@ def main(
         release=release,
         stop_grace_s=options.stop_grace,
         clock=staging_clock(os.environ),
+        cgroups=ready_cgroups(),
     )
     gc.collect()
     gc.freeze()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
+from appliance.forkserver.cgroups import Cgroups
 from appliance.processes import die_with_parent, set_name
 from appliance.protocol import WorkerSpec
 
@@ -26,7 +27,11 @@ _FIRST_OWN_FD: Final = 3
 
 
 def become_worker(
-    spec: WorkerSpec, parent: int, close_inherited: Callable[[], None], run_worker: Callable[[WorkerSpec], int]
+    spec: WorkerSpec,
+    parent: int,
+    close_inherited: Callable[[], None],
+    run_worker: Callable[[WorkerSpec], int],
+    cgroups: Cgroups | None,
 ) -> NoReturn:
     """Runs in the child, right after the fork with `HANDLED` blocked; never returns into the fork server's code."""
     code = EXIT_CRASHED
@@ -38,6 +43,8 @@ def become_worker(
         os.setsid()  # a Ctrl-C in the fork server's terminal is not for the workers; the scheduler groups by session
         _redirect(Path(spec.store_folder))
         set_name(f"amda {spec.session}")
+        if cgroups is not None:
+            _enter(cgroups, spec)
         gc.enable()
         code = run_worker(spec)
     except SystemExit as error:
@@ -49,6 +56,14 @@ def become_worker(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _enter(cgroups: Cgroups, spec: WorkerSpec) -> None:
+    """A worker that the kernel cannot limit has its own limits still, so it is told and goes on."""
+    try:
+        cgroups.enter(spec)
+    except OSError as error:
+        sys.stderr.write(f"no control group: {error}\n")
 
 
 def _reset_signals() -> None:

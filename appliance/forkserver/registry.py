@@ -89,7 +89,7 @@ class Registry:
         worker = self._workers.get(pid)
         return worker if worker and worker.process.session == session else None
 
-    def ended(self, pid: int, at: float, wait_status: int | None) -> Exited | None:
+    def ended(self, pid: int, at: float, wait_status: int | None, *, out_of_memory: bool = False) -> Exited | None:
         """Move a worker to the exits. `wait_status` is that of wait(2); None if nobody can tell any more. Returns None
         if `pid` is no worker."""
         worker = self._workers.pop(pid, None)
@@ -103,6 +103,7 @@ class Registry:
             at=at,
             status=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
+            out_of_memory=out_of_memory,
         )
         self._exits.append(exited)
         return exited

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+from appliance.forkserver.cgroups import Cgroups
 from appliance.forkserver.child import HANDLED, become_worker
 from appliance.forkserver.connection import Connection
 from appliance.forkserver.log import log
@@ -58,6 +59,7 @@ class ForkServer:
         release: str,
         stop_grace_s: float = STOP_GRACE_S,
         clock: Callable[[], float] = time.time,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._listener = listener
         self._socket_path = socket_path
@@ -66,6 +68,7 @@ class ForkServer:
         self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=clock(), release=release)
         self._stop_grace_s = stop_grace_s
         self._clock = clock
+        self._cgroups = cgroups
         self._connections: dict[int, Connection] = {}
         self._check: Check | None = None
         self._check_client: Connection | None = None
@@ -160,7 +163,8 @@ class ForkServer:
                 self._tell_exit(pid, status)
 
     def _tell_exit(self, pid: int, status: int | None) -> None:
-        if exited := self._registry.ended(pid, self._clock(), status):
+        out_of_memory = self._cgroups is not None and self._cgroups.leave(pid)
+        if exited := self._registry.ended(pid, self._clock(), status, out_of_memory=out_of_memory):
             log("worker ended", session=exited.session, pid=pid, status=exited.status, signal=exited.signal)
             for connection in list(self._connections.values()):
                 self._send(connection, exited)
@@ -184,7 +188,7 @@ class ForkServer:
         try:
             pid = os.fork()
             if pid == 0:
-                become_worker(spec, parent, self._close_in_child, self._run_worker)
+                become_worker(spec, parent, self._close_in_child, self._run_worker, self._cgroups)
         except OSError as error:
             return Spawned(session=spec.session, pid=None, error=f"cannot fork: {error.strerror}")
         finally:

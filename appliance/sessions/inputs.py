@@ -110,13 +110,14 @@ class Condemned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exited(msgspec.Struct, frozen=True, kw_only=True):
-    """The process is proven dead. `lost`: it went down with the fork server."""
+    """The process is proven dead. `lost`: it went down with the fork server; `out_of_memory`: killed by the kernel."""
 
     pid: int
     status: int | None = None
     signal: int | None = None
     at: float | None = None
     lost: bool = False
+    out_of_memory: bool = False
 
 
 class Clock(msgspec.Struct, frozen=True):

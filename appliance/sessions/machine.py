@@ -170,7 +170,7 @@ class SessionMachine(MachineCore):
     def _exited(self, what: i.Exited, now: i.Now) -> None:
         if self._unexplained and self.phase not in (Phase.RUNNING, Phase.ENDING):
             self._unexplained = False
-            reason, raw = classify_exit(what.status, what.signal)
+            reason, raw = classify_exit(what.status, what.signal, out_of_memory=what.out_of_memory)
             self._effects.append(i.RefineRow(reason=reason, signal="", code=None, raw=raw))
         if what.pid != self.pid or self.phase not in (Phase.RUNNING, Phase.ENDING):
             return
@@ -182,7 +182,7 @@ class SessionMachine(MachineCore):
             self._lose(self._end_reason, decision.action if decision else Action.NEVER, now, at=what.at)
             self._settle(decision, now)
             return
-        reason, raw = classify_exit(what.status, what.signal)
+        reason, raw = classify_exit(what.status, what.signal, out_of_memory=what.out_of_memory)
         if what.lost:
             reason, raw = DisconnectReason.FORK_SERVER_LOST, ""
         judged = reason is DisconnectReason.ENGINE_ENDED and trouble is not None and self._live.at is None

@@ -253,12 +253,18 @@ _EXITS: Final[dict[int, tuple[DisconnectReason, str]]] = {
     WorkerExit.STORE_BROKEN: (DisconnectReason.START_FAILED, "its store cannot be opened; restore a backup"),
     WorkerExit.LOGGED_OUT: (DisconnectReason.DEVICE_REMOVED, "it was unlinked from here"),
     WorkerExit.BAD_SPEC: (DisconnectReason.START_FAILED, "it could not read its orders"),
+    WorkerExit.OUT_OF_MEMORY: (DisconnectReason.MEMORY, "it had passed its limit"),
     WorkerExit.SANDBOX_FAILED: (DisconnectReason.START_FAILED, "its sandbox could not be made"),
 }
 
 
-def classify_exit(status: int | None, signal: int | None) -> tuple[DisconnectReason, str]:
-    """Why a process ended that nobody had told to end: the reason, and what is particular to it."""
+def classify_exit(
+    status: int | None, signal: int | None, *, out_of_memory: bool = False
+) -> tuple[DisconnectReason, str]:
+    """Why a process ended that nobody had told to end: the reason, and what is particular to it. `out_of_memory`: the
+    kernel says that it has killed it for that."""
+    if signal is not None and out_of_memory:
+        return DisconnectReason.MEMORY, "the kernel killed it at its limit"
     if signal is not None:
         return DisconnectReason.CRASH, f"killed by signal {signal}"
     if status in _EXITS:

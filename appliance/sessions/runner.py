@@ -207,6 +207,7 @@ class SessionRunner:
                 signal=exited.signal if exited else None,
                 at=exited.at if exited else None,
                 lost=exited is None,
+                out_of_memory=exited is not None and exited.out_of_memory,
             )
         )
 

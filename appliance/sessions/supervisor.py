@@ -236,7 +236,13 @@ class Supervisor:
             await self._died(process, exited)
         elif (runner := self.runners.get(exited.session)) is not None and runner.booted:
             await runner.feed(
-                i.Exited(pid=exited.pid, status=exited.status, signal=exited.signal, at=exited.at, lost=False)
+                i.Exited(
+                    pid=exited.pid,
+                    status=exited.status,
+                    signal=exited.signal,
+                    at=exited.at,
+                    out_of_memory=exited.out_of_memory,
+                )
             )
         try:
             await self._fork.forget_exit(exited.pid)

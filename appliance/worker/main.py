@@ -14,6 +14,7 @@ from typing import NoReturn
 from appliance.protocol import WorkerExit, WorkerSpec
 from appliance.sockets import PeerError
 from appliance.wallclock import staging_clock
+from appliance.worker import misbehaviour
 from appliance.worker.commands import open_stacks
 from appliance.worker.engine.admission import EngineRefusedError, admit
 from appliance.worker.engine.lazy import EngineMissingError, open_library
@@ -53,7 +54,7 @@ def run(spec: WorkerSpec) -> int:
     )
     try:
         worker = Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox, seal=seal, clock=clock)
-        return asyncio.run(_serve(worker))
+        return asyncio.run(_serve(worker, staging=spec.staging))
     except PeerError as error:
         log.write("ERROR", str(error))
         return WorkerExit.STORE_BROKEN
@@ -77,10 +78,12 @@ def _status_of(error: Exception) -> WorkerExit | None:
     return None
 
 
-async def _serve(worker: Worker) -> WorkerExit:
+async def _serve(worker: Worker, *, staging: bool) -> WorkerExit:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.end, WorkerExit.STOPPED)
+    if staging:
+        misbehaviour.listen(loop)
     return await worker.run()
 
 

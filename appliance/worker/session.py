@@ -281,13 +281,16 @@ class Worker:
                 self._log.write("WARN", "the store belongs to a newer generation")
                 self.end(WorkerExit.SUPERSEDED)
                 return
-            times = self._engine.times
+            times, pss = self._engine.times, self._memory.pss()
+            if pss > self._spec.memory_limit_bytes:
+                self._log.write("ERROR", f"{pss >> 20} MiB are in use, more than the limit: ending at once")
+                os._exit(WorkerExit.OUT_OF_MEMORY)  # ending in order would take seconds and more memory
             self._link.beat(
                 Heartbeat(
                     at=self._clock(),
                     engine_state=self._engine.state,
                     loop_lag_s=self._lag.take(),
-                    pss_bytes=self._memory.pss(),
+                    pss_bytes=pss,
                     last_frame_at=times.frame_at,
                     last_message_at=self._engine.last_message_at,
                     ping_sent_at=times.ping_sent_at,

@@ -102,4 +102,6 @@ def test_every_exit_status_has_a_reason() -> None:
         assert reason is not R.CRASH, status
     assert classify_exit(1, None)[0] is R.CRASH
     assert classify_exit(None, 9) == (R.CRASH, "killed by signal 9")
+    assert classify_exit(None, 9, out_of_memory=True)[0] is R.MEMORY
+    assert classify_exit(WorkerExit.OUT_OF_MEMORY, None)[0] is R.MEMORY
     assert classify_exit(WorkerExit.DIAL_FAILED, None)[0] is R.DIAL_FAILED
