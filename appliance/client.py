@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -9,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-import aiohttp
 import msgspec
 
+from appliance import client_wire
 from appliance.client_history import HistoryCalls
+from appliance.client_wire import BrokenOffError, Response
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
     CreateSession,
@@ -39,7 +41,6 @@ REQUEST_S: Final = 130.0
 """A little more than the daemon's own limit for a request, so that its explanation arrives."""
 _WAIT_S: Final = 25.0
 """One long poll for a change of a linking attempt; the next one follows without a gap."""
-_CHUNK_BYTES: Final = 256 * 1024
 
 T = TypeVar("T")
 
@@ -71,24 +72,17 @@ class ApplianceClient(HistoryCalls):
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._folder_fd = -1
-        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         try:
             self._folder_fd = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise self._not_running() from error
-        # Through the descriptor, because paths of sockets are limited to 108 bytes.
-        connector = aiohttp.UnixConnector(f"/proc/self/fd/{self._folder_fd}/{self._socket.name}", limit=0)
-        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=REQUEST_S))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
         if self._folder_fd >= 0:
             os.close(self._folder_fd)
             self._folder_fd = -1
@@ -194,9 +188,9 @@ class ApplianceClient(HistoryCalls):
         """The stored bytes, in pieces. Raises ClientError if the stream breaks off."""
         async with self._request("GET", f"/v1/media/{media}/content", {}, endless=True) as response:
             try:
-                async for piece in response.content.iter_chunked(_CHUNK_BYTES):
+                async for piece in response.pieces():
                     yield piece
-            except aiohttp.ClientError as error:
+            except BrokenOffError as error:
                 raise ClientError(f"The file broke off: {error}", "Try again.") from error
 
     async def media_set_aside(self) -> list[PoisonView]:
@@ -210,8 +204,8 @@ class ApplianceClient(HistoryCalls):
         """Events after a number (None: from now on), until the daemon ends the stream; resume with the last `seq`."""
         query = _query(after=after, session=session, type=kind)
         async with self._request("GET", "/v1/events", query, endless=True) as response:
-            with contextlib.suppress(aiohttp.ClientPayloadError, ConnectionError):  # the daemon has ended: so has this
-                async for line in response.content:
+            with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
+                async for line in response.lines():
                     if line.startswith(b"data: "):
                         yield msgspec.json.decode(line[len(b"data: ") :], type=EventView)
 
@@ -256,20 +250,25 @@ class ApplianceClient(HistoryCalls):
         body: msgspec.Struct | None = None,
         accept: tuple[int, ...] = (),
         endless: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._http is None:
+    ) -> AsyncIterator[Response]:
+        if self._folder_fd < 0:
             raise ClientError("the client is not open; write: async with ApplianceClient(socket) as client")
-        timeout = aiohttp.ClientTimeout(total=None if endless else REQUEST_S)
+        # Through the descriptor, because paths of sockets are limited to 108 bytes.
+        place = f"/proc/self/fd/{self._folder_fd}/{self._socket.name}"
         data = None if body is None else msgspec.json.encode(body)
-        try:
-            response = await self._http.request(method, f"http://amda{path}", params=query, data=data, timeout=timeout)
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise self._not_running() from error
-        except TimeoutError as error:
-            raise ClientError("The daemon does not answer.", "See: amda status, and the daemon's log.") from error
-        async with response:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                opened = client_wire.request(place, method, path, query, data, REQUEST_S)
+                response = await stack.enter_async_context(opened)
+                if not endless or response.status >= 400:
+                    async with asyncio.timeout(REQUEST_S):
+                        await response.read()
+            except TimeoutError as error:
+                raise ClientError("The daemon does not answer.", "See: amda status, and the daemon's log.") from error
+            except OSError as error:
+                raise self._not_running() from error
             if response.status >= 400 and response.status not in accept:
-                raise await _api_error(response)
+                raise _api_error(response, await response.read())
             yield response
 
     def _not_running(self) -> NotRunningError:
@@ -283,11 +282,10 @@ def _query(**values: object) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-async def _api_error(response: aiohttp.ClientResponse) -> ApiError:
-    content = await response.read()
+def _api_error(response: Response, content: bytes) -> ApiError:
     try:
         problem = msgspec.json.decode(content, type=Problem)
     except msgspec.DecodeError:
         problem = Problem(type="about:blank", title=response.reason or "Error", status=response.status)
-    retry_after = response.headers.get("Retry-After", "")
+    retry_after = response.headers.get("retry-after", "")
     return ApiError(problem, float(retry_after) if retry_after.isdigit() else None)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
-import aiohttp
 import msgspec
 
+from appliance.client_wire import BrokenOffError, Response
 from appliance.model_history import (
     AlertList,
     AlertRule,
@@ -32,7 +32,6 @@ from appliance.model_history import (
     UptimeStrip,
 )
 
-_CHUNK_BYTES: Final = 64 * 1024
 _PAGE: Final = 1000
 
 T = TypeVar("T")
@@ -53,7 +52,7 @@ class HistoryCalls:
 
     def _request(
         self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    ) -> AbstractAsyncContextManager[Response]:
         raise NotImplementedError
 
     async def history(
@@ -88,7 +87,7 @@ class HistoryCalls:
         """The same as CSV, in pieces."""
         query = _query(session=session, reason=reason, since=since)
         async with self._request("GET", "/v1/history.csv", query, endless=True) as response:
-            async for piece in response.content.iter_chunked(_CHUNK_BYTES):
+            async for piece in response.pieces():
                 yield piece
 
     async def history_stats(
@@ -142,8 +141,8 @@ class HistoryCalls:
         """Lines of the session's process, masked; with `follow` until the daemon or the session ends."""
         query = _query(lines=lines, follow=str(follow).lower())
         async with self._request("GET", f"/v1/sessions/{session}/log", query, endless=True) as response:
-            with contextlib.suppress(aiohttp.ClientPayloadError, ConnectionError):  # the daemon has ended: so has this
-                async for line in response.content:
+            with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
+                async for line in response.lines():
                     yield line.decode(errors="replace").rstrip("\n")
 
 

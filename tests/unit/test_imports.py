@@ -55,7 +55,8 @@ def test_sees_what_an_import_brings() -> None:
     """The probe itself must be able to fail: a module that imports aiohttp shows it."""
     assert "aiohttp" in loaded_after("import aiohttp")
     assert "aiohttp" not in loaded_after("import appliance.model")
-    assert first_to_bring(("aiohttp",), ["appliance.model", "appliance.client"]) == {"aiohttp": "appliance.client"}
+    modules = ["appliance.model", "appliance.api.http"]
+    assert first_to_bring(("aiohttp",), modules) == {"aiohttp": "appliance.api.http"}
 
 
 def first_to_bring(names: tuple[str, ...], modules: list[str]) -> dict[str, str]:
@@ -112,7 +113,7 @@ def test_forks_start_from_everything_but_the_engine_library() -> None:
 
 @pytest.mark.parametrize("module", ["appliance.model", "appliance.protocol", "appliance.client"])
 def test_contracts_are_light(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"neonize", "textual", "PIL", "redis", "aiosqlite"}
+    assert not loaded_after(f"import {module}") & {"neonize", "textual", "PIL", "redis", "aiohttp", "aiosqlite"}
 
 
 def test_help_loads_nothing_that_only_some_commands_need() -> None:
