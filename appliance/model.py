@@ -215,6 +215,8 @@ class MediaView(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float
     stored_at: float
     caption: str = ""
+    pinned: bool = False
+    """No pruning takes it."""
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from appliance.model import Category, MediaView, PairingView, PairMethod, SessionState, SessionView
+from appliance.model import Category, MediaKind, MediaView, PairingView, PairMethod, SessionState, SessionView
 
 _ID = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 """As `model.SESSION_ID_PATTERN`, in the words of a JSON schema."""
@@ -113,6 +113,14 @@ class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class MediaQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session: SessionId | None = None
     category: Category | None = None
+    kind: MediaKind | None = None
+    text: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Found in caption, file name, sender, chat or message id."""
+    since: float | None = None
+    """Sent at that time or later."""
+    until: float | None = None
+    """Sent before that time."""
+    pinned: bool | None = None
     limit: Limit = 100
     cursor: Annotated[str, Meta(max_length=80)] | None = None
     """`next` of the page before."""
@@ -173,6 +181,8 @@ class IntakeState(msgspec.Struct, frozen=True, kw_only=True):
     """Since the daemon started."""
     poisoned: int = 0
     """Since the daemon started."""
+    refused: int = 0
+    """Since the daemon started: there was no room for so long that the spools were full."""
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):

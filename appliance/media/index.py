@@ -45,13 +45,15 @@ class MediaIndex:
         return None if row is None else str(row["key"])
 
     async def add(self, item: SpoolItem, key: str, mimetype: str, now: float) -> MediaView:
-        """Record a stored item, and its object if that is new; durable on return."""
+        """Record a stored item, and its object if that is new: then it is no longer pending. Durable on return."""
         media_id = uuid.uuid4().hex
         async with self._database.transaction() as connection:
             await connection.execute(
-                "INSERT OR IGNORE INTO objects (key, session, sha256, size, stored_at) VALUES (?, ?, ?, ?, ?)",
-                (key, item.session, item.sha256, item.size, now),
+                "INSERT OR IGNORE INTO objects (key, session, sha256, size, stored_at, original_size, stored_sha256)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key, item.session, item.sha256, item.size, now, item.size, item.sha256),
             )
+            await connection.execute("DELETE FROM pending_objects WHERE key = ?", (key,))
             await connection.execute(
                 "INSERT INTO media (id, session, category, kind, mimetype, size, sha256, key, message_id, chat, sender,"
                 " sent_at, captured_at, stored_at, caption, file_name, via)"
@@ -76,13 +78,31 @@ class MediaIndex:
         category: Category | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 100,
+        *,
+        kind: MediaKind | None = None,
+        text: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        pinned: bool | None = None,
     ) -> list[MediaView]:
-        """Newest first; `before`: (stored_at, id) of the last item of the page before."""
+        """Newest first; `before`: (stored_at, id) of the last item of the page before. `text` is looked for in caption,
+        file name, sender, chat and message id; `since` and `until` are times of sending."""
         conditions, values = ["1"], list[Any]()
-        for column, value in (("session", session), ("category", category)):
+        for condition, value in (
+            ("session = ?", session),
+            ("category = ?", category),
+            ("kind = ?", kind),
+            ("sent_at >= ?", since),
+            ("sent_at < ?", until),
+            ("pinned = ?", pinned),
+        ):
             if value is not None:
-                conditions.append(f"{column} = ?")
+                conditions.append(condition)
                 values.append(value)
+        if text is not None:
+            fields = ("caption", "file_name", "sender", "chat", "message_id")
+            conditions.append(f"({' OR '.join(f'instr(lower({field}), ?)' for field in fields)})")
+            values += [text.lower()] * len(fields)
         if before is not None:
             conditions.append("(stored_at, id) < (?, ?)")
             values += before
@@ -92,23 +112,25 @@ class MediaIndex:
         )
         return [_view(row) for row in rows]
 
+    async def pin(self, media_id: str, *, pinned: bool) -> MediaView | None:
+        """Protect an item from pruning, or no longer; None: there is no such item."""
+        await self._database.execute("UPDATE media SET pinned = ? WHERE id = ?", (pinned, media_id))
+        return await self.get(media_id)
+
     async def usage(self, session: str | None = None) -> dict[str, Usage]:
         """Number of items and stored bytes by session, of all or of one."""
         rows = await self._database.fetch_all(
-            "SELECT session, count(*) AS count, (SELECT coalesce(sum(size), 0) FROM objects"
-            " WHERE objects.session = media.session) AS size"
-            " FROM media WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
+            "SELECT session, sum(refs) AS count, sum(size) AS size FROM objects"
+            " WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
             (session,),
         )
         return {row["session"]: Usage(count=row["count"], size=row["size"]) for row in rows}
 
-    async def forget_session(self, session: str) -> list[str]:
-        """Drop everything recorded of a session; returns the keys of its objects, which nothing refers to any more."""
+    async def forget_session(self, session: str) -> None:
+        """Drop what is recorded of a session beside its contents."""
         async with self._database.transaction() as connection:
-            rows = await connection.execute_fetchall("SELECT key FROM objects WHERE session = ?", (session,))
-            for table in ("media", "objects", "poison"):
+            for table in ("poison", "refusals"):
                 await connection.execute(f"DELETE FROM {table} WHERE session = ?", (session,))  # noqa: S608
-        return [str(row["key"]) for row in rows]
 
     async def add_poison(self, found: PoisonView) -> None:
         await self._database.execute(
@@ -155,4 +177,5 @@ def _view(row: sqlite3.Row) -> MediaView:
         sent_at=row["sent_at"],
         stored_at=row["stored_at"],
         caption=row["caption"],
+        pinned=bool(row["pinned"]),
     )

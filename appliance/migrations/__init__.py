@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance.migrations import m0001_first, m0002_history, m0003_sessions, m0004_pairing
+from appliance.migrations import m0001_first, m0002_history, m0003_sessions, m0004_pairing, m0005_storage
 
-MIGRATIONS: Final[tuple[str, ...]] = (m0001_first.SQL, m0002_history.SQL, m0003_sessions.SQL, m0004_pairing.SQL)
+MIGRATIONS: Final[tuple[str, ...]] = (
+    m0001_first.SQL,
+    m0002_history.SQL,
+    m0003_sessions.SQL,
+    m0004_pairing.SQL,
+    m0005_storage.SQL,
+)
 """Step n (counted from 1) brings `user_version` from n - 1 to n."""
