@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.history.settings import AlertSettings, HistorySettings
+from appliance.media.settings import StorageSettings
 from appliance.model_api import SettingView
 from appliance.protocol import CaptureSettings
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
@@ -31,10 +32,6 @@ _PREFIX: Final = "AMDA_"
 
 class ConfigError(Exception):
     """The settings cannot be used. `str()` is one line: where, which field, what is wrong, what to do."""
-
-
-class StorageKind(enum.StrEnum):
-    FOLDER = "folder"
 
 
 class LogFormat(enum.StrEnum):
@@ -106,11 +103,6 @@ class Redis(msgspec.Struct, frozen=True, kw_only=True):
     own: Annotated[bool, Meta(description="Whether `amda run` starts a private Redis server.")] = True
 
 
-class Storage(msgspec.Struct, frozen=True, kw_only=True):
-    kind: Annotated[StorageKind, Meta(description="Where media is stored: folder.")] = StorageKind.FOLDER
-    path: Annotated[Path, Meta(description="Folder of the media store; default: media/ in state_dir.")]
-
-
 class Pairing(msgspec.Struct, frozen=True, kw_only=True):
     country: Annotated[
         str | None,
@@ -173,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     engine: Engine
     redis: Redis
-    storage: Storage
+    storage: StorageSettings
     capture: CaptureSettings
     pairing: Pairing
     keepalive: KeepaliveSettings
@@ -195,7 +187,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "network": Network,
     "engine": Engine,
     "redis": Redis,
-    "storage": Storage,
+    "storage": StorageSettings,
     "capture": CaptureSettings,
     "pairing": Pairing,
     "keepalive": KeepaliveSettings,

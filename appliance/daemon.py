@@ -22,6 +22,7 @@ from appliance.api.pairings import PairingsResource
 from appliance.api.server import ApiServer
 from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
+from appliance.api.storage import StorageResource
 from appliance.config import Settings
 from appliance.database import Database, DatabaseError
 from appliance.events import EventBus, StateEvents
@@ -33,9 +34,7 @@ from appliance.history.service import HistoryService
 from appliance.history.versions import configured_whatsapp_version
 from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run_until, stop_request
 from appliance.logging import configure_logging
-from appliance.media.folder import FolderStore
-from appliance.media.index import MediaIndex
-from appliance.media.intake import MediaIntake
+from appliance.media.room import MediaRoom
 from appliance.notify import ServiceManager
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
@@ -79,24 +78,23 @@ async def _run(settings: Settings) -> None:
         bus = EventBus(database, settings.limits.events_kept)
         await bus.load()
 
-        store, index = FolderStore(settings.storage.path), MediaIndex(database)
-        await store.clear_incoming()
-        intake = MediaIntake(paths.sessions, store, index, bus)
+        media = await MediaRoom.open(settings.storage, paths.sessions, database, bus)
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
         ledger = Ledger(database, wall, whatsapp=configured_whatsapp_version(settings))
         sessions = SessionService(
             settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id, wall=wall
         )
-        live, node = live_source(sessions, lambda: health.readiness()), platform.node() or node_id
+        live = live_source(sessions, lambda: health.readiness(), media.keeper.quota_use)
+        node = platform.node() or node_id
         history = HistoryService(
             database=database, ledger=ledger, bus=bus, live=live, settings=settings, node=node, clock=wall
         )
         await history.load()
         stack.push_async_callback(history.close)
-        sessions.on_event(intake.on_event)
-        sessions.on_drain(intake.drain)
-        sessions.on_remove(intake.on_remove)
+        sessions.on_event(media.intake.on_event)
+        sessions.on_drain(media.intake.drain)
+        sessions.on_remove(media.intake.on_remove)
         sessions.on_remove(history.on_remove)
         sessions.on_change(history.on_change)
         sessions.on_change(StateEvents(bus).on_change)
@@ -112,7 +110,7 @@ async def _run(settings: Settings) -> None:
         health = Health(
             lambda: "" if fork.hello else "the fork server does not answer",
             pairing,
-            lambda: intake.state,
+            lambda: media.intake.state,
             paths.state_dir,
         )
         status = StatusResource(
@@ -120,15 +118,16 @@ async def _run(settings: Settings) -> None:
             node_id=node_id,
             started_at=started_at,
             sessions=sessions,
-            media=index,
-            intake=lambda: intake.state,
+            media=media.index,
+            intake=lambda: media.intake.state,
             bus=bus,
             health=health,
         )
         resources = (
-            SessionsResource(sessions, index, settings.limits.sessions),
+            SessionsResource(sessions, media.index, settings.limits.sessions),
             PairingsResource(pairing),
-            MediaResource(index, store),
+            MediaResource(media.index, media.store, media.vault),
+            StorageResource(media.vault, media.holdings),
             HistoryResource(history, store_finder(database)),
             AlertsResource(history.alerts, history.persons),
             EventsResource(bus),
@@ -145,6 +144,6 @@ async def _run(settings: Settings) -> None:
         await health.log_degraded()
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
-        await run_until(stop, intake.run(), history.run(), manager.keep_alive())
+        await run_until(stop, media.intake.run(), media.keeper.run(), history.run(), manager.keep_alive())
         manager.stopping()
         _log.info("the daemon ends; sessions go on")

@@ -13,6 +13,7 @@ from aiohttp import web
 from appliance.api.http import answer, read_query
 from appliance.media.index import MediaIndex
 from appliance.media.store import ObjectStore, StoreError
+from appliance.media.vault import Vault
 from appliance.model import MediaView
 from appliance.model_api import MediaPage, MediaQuery, PoisonList
 from appliance.problems import invalid, not_found, problem, unavailable
@@ -23,22 +24,36 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 class MediaResource:
-    def __init__(self, index: MediaIndex, store: ObjectStore) -> None:
+    def __init__(self, index: MediaIndex, store: ObjectStore, vault: Vault) -> None:
         self._index = index
         self._store = store
+        self._vault = vault
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/v1/media", self.list_media),
             web.get("/v1/media/set-aside", self.list_set_aside),
             web.get("/v1/media/{id}", self.show),
+            web.delete("/v1/media/{id}", self.delete),
+            web.put("/v1/media/{id}/pin", self.pin),
+            web.delete("/v1/media/{id}/pin", self.unpin),
             web.get(CONTENT_PATH, self.content),
         ]
 
     async def list_media(self, request: web.Request) -> web.Response:
         query = read_query(request, MediaQuery)
         before = None if query.cursor is None else _decode_cursor(query.cursor)
-        found = await self._index.search(query.session, query.category, before, query.limit + 1)
+        found = await self._index.search(
+            query.session,
+            query.category,
+            before,
+            query.limit + 1,
+            kind=query.kind,
+            text=query.text,
+            since=query.since,
+            until=query.until,
+            pinned=query.pinned,
+        )
         items = found[: query.limit]
         following = _encode_cursor(items[-1]) if len(found) > query.limit else None
         return answer(MediaPage(items=items, next=following))
@@ -48,6 +63,25 @@ class MediaResource:
 
     async def show(self, request: web.Request) -> web.Response:
         return answer(await self._get(request))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove the item, pinned or not; its content too, unless another item has the same."""
+        view = await self._get(request)
+        await self._vault.delete_item(view.id)
+        return web.Response(status=http.HTTPStatus.NO_CONTENT)
+
+    async def pin(self, request: web.Request) -> web.Response:
+        return await self._pin(request, pinned=True)
+
+    async def unpin(self, request: web.Request) -> web.Response:
+        return await self._pin(request, pinned=False)
+
+    async def _pin(self, request: web.Request, *, pinned: bool) -> web.Response:
+        media_id = request.match_info["id"]
+        view = await self._vault.pin(media_id, pinned=pinned)
+        if view is None:
+            raise not_found("media item", media_id, "List them: amda media list")
+        return answer(view)
 
     async def content(self, request: web.Request) -> web.StreamResponse:
         """The stored bytes. Never shown by a browser as a page of ours: senders choose the content."""

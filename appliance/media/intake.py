@@ -19,10 +19,13 @@ import msgspec
 import structlog
 
 from appliance.events import EventBus
+from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.keys import SNIFF_BYTES, extension, object_key, sniff
-from appliance.media.spool import POISON, BadItemError, SpoolFolder, spool_folders
-from appliance.media.store import ContentChangedError, ObjectStore, StoreError
+from appliance.media.policy import choose
+from appliance.media.spool import POISON, BadItemError, SpoolFolder, spool_folders, waiting_items
+from appliance.media.store import ContentChangedError, StoreError
+from appliance.media.vault import NoRoomError, Vault
 from appliance.model import Category
 from appliance.model_api import IntakeState, PoisonView
 from appliance.problems import unavailable
@@ -40,20 +43,28 @@ class MediaIntake:
     def __init__(
         self,
         sessions: Path,
-        store: ObjectStore,
+        vault: Vault,
         index: MediaIndex,
+        holdings: Holdings,
         bus: EventBus,
+        spool_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sessions = sessions
-        self._store = store
+        self._vault = vault
         self._index = index
+        self._holdings = holdings
+        self._spool_bytes = spool_bytes
         self._bus = bus
         self._clock = clock
         self._hints: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
+        self._again = False
+        self._troubles: dict[tuple[str, str], str] = {}
+        """Of each spool folder that cannot be emptied just now: why."""
         self._busy = asyncio.Lock()
         self._state = IntakeState()
+        vault.on_room(self._try_again)
 
     @property
     def state(self) -> IntakeState:
@@ -75,6 +86,7 @@ class MediaIntake:
     async def run(self) -> None:
         """Look everywhere at once and then every `RESCAN_S`; in between only where a hint says so."""
         while True:
+            self._again = False
             self._hints = dict.fromkeys(await asyncio.to_thread(spool_folders, self._sessions))
             deadline = asyncio.get_running_loop().time() + RESCAN_S
             while True:
@@ -85,6 +97,8 @@ class MediaIntake:
                         await self._wake.wait()
                 except TimeoutError:
                     break
+                if self._again:
+                    break
 
     async def drain(self, session: str) -> None:
         """Store what lies in a session's spools now: call it when its worker has ended and before its folder goes.
@@ -94,16 +108,23 @@ class MediaIntake:
         for found, store in await asyncio.to_thread(spool_folders, self._sessions):
             if found == session:
                 await self._take_folder(session, store)
-                if self._state.trouble:
-                    raise unavailable(f"The media of {session} cannot be stored: {self._state.trouble}", "Try again.")
+                if trouble := self._troubles.get((session, store)):
+                    raise unavailable(f"The media of {session} cannot be stored: {trouble}", "Try again.")
 
     async def forget_session(self, session: str) -> int:
-        """Delete everything that is stored of a session; returns the number of objects."""
+        """Delete everything that is stored of a session; returns the number of objects. Raises `ProblemError` 503 if
+        that is not possible just now."""
         async with self._busy:
-            keys = await self._index.forget_session(session)
-            for key in keys:
-                await self._store.delete(key)
-        return len(keys)
+            try:
+                return await self._vault.forget_session(session)
+            except StoreError as error:
+                raise unavailable(f"The media of {session} cannot be deleted: {error}", "Try again.") from error
+
+    def _try_again(self) -> None:
+        """Something was removed: look everywhere whether what waits has room now."""
+        if self._state.trouble:
+            self._again = True
+            self._wake.set()
 
     async def _follow_hints(self) -> None:
         while self._hints:
@@ -114,18 +135,23 @@ class MediaIntake:
     async def _take_folder(self, session: str, store: str) -> None:
         """One folder after the other, one item after the other: the disk is the bottleneck, not we."""
         async with self._busy:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile, or never there
-                try:
-                    with SpoolFolder(self._sessions / session, store) as spool:
-                        await self._take_items(spool, session)
-                except (FileNotFoundError, NotADirectoryError):
-                    raise
-                except (StoreError, OSError, sqlite3.OperationalError) as error:
-                    self._report_trouble(str(error))
+            trouble = ""
+            try:
+                with SpoolFolder(self._sessions / session, store) as spool:
+                    trouble = await self._take_items(spool, session)
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # removed meanwhile, or never there
+            except (StoreError, OSError, sqlite3.OperationalError) as error:
+                trouble = str(error)
+            self._report(session, store, trouble)
+            if trouble:
+                await self._bound_spools(trouble)
 
-    async def _take_items(self, spool: SpoolFolder, session: str) -> None:
+    async def _take_items(self, spool: SpoolFolder, session: str) -> str:
+        """Returns why some of it has to wait for room; empty: all is stored."""
         items = await asyncio.to_thread(spool.items)
         self._change(waiting=len(items))
+        trouble = ""
         for number, name in enumerate(items, start=1):
             try:
                 await self._take_item(spool, session, name)
@@ -133,10 +159,10 @@ class MediaIntake:
                 await self._set_aside(spool, session, name, str(error))
             except FileNotFoundError:
                 pass  # the sidecar went meanwhile: nothing is lost that was there
+            except NoRoomError as error:
+                trouble = str(error)  # it waits; a smaller one may still have room
             self._change(waiting=len(items) - number)
-        if items and self._state.trouble:
-            _log.info("media intake works again")
-            self._change(trouble="")
+        return trouble
 
     async def _take_item(self, spool: SpoolFolder, session: str, name: str) -> None:
         item = await asyncio.to_thread(spool.read, name, session)
@@ -148,12 +174,9 @@ class MediaIntake:
         with await asyncio.to_thread(spool.open_verified, item) as data:
             head = data.read(SNIFF_BYTES)
             data.seek(0)
-            key = await self._index.find_object(item.session, item.sha256)
-            if key is None:
-                suffix = extension(head, item.mimetype)
-                key = object_key(Category(item.category), item.session, item.captured_at, item.sha256, suffix)
-                await self._store.put(key, data, size=item.size, sha256=item.sha256)
-        view = await self._index.add(item, key, sniff(head) or item.mimetype, self._clock())
+            suffix = extension(head, item.mimetype)
+            key = object_key(Category(item.category), item.session, item.captured_at, item.sha256, suffix)
+            view = await self._vault.add(item, key, sniff(head) or item.mimetype, data)
         self._change(stored=self._state.stored + 1)
         _log.info("media stored", session=item.session, category=item.category, kind=view.kind, size=view.size)
         await self._bus.publish(
@@ -166,6 +189,28 @@ class MediaIntake:
             message_id=view.message_id,
         )
 
+    async def _bound_spools(self, trouble: str) -> None:
+        """What waits may not fill the disk: beyond the bound the session with the most gives its oldest, visibly."""
+        waiting = await asyncio.to_thread(waiting_items, self._sessions)
+        used = {session: sum(found.size for found in items) for session, items in waiting.items()}
+        for found in choose(used, waiting, self._spool_bytes):
+            store, _, name = found.key.partition("/")
+            await self._refuse(found.session, store, name, trouble)
+
+    async def _refuse(self, session: str, store: str, name: str, trouble: str) -> None:
+        reason = f"the spool is full ({self._spool_bytes} bytes) because: {trouble}"
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile
+            with SpoolFolder(self._sessions / session, store) as spool:
+                try:
+                    item = await asyncio.to_thread(spool.read, name, session)
+                except BadItemError:
+                    return  # it is set aside as soon as its turn comes
+                await self._holdings.refuse(item, reason, self._clock())
+                await asyncio.to_thread(spool.remove, name)
+            self._change(refused=self._state.refused + 1)
+            _log.error("media refused", session=session, category=item.category, kind=item.kind, reason=reason)
+            await self._bus.publish("media.refused", session, kind=item.kind, message_id=item.message_id, reason=reason)
+
     async def _set_aside(self, spool: SpoolFolder, session: str, name: str, reason: str) -> None:
         await asyncio.to_thread(spool.set_aside, name, reason)
         folder = str(spool.path / POISON)
@@ -176,10 +221,19 @@ class MediaIntake:
         _log.warning("media set aside", session=session, item=name, reason=reason)
         await self._bus.publish("media.set_aside", session, item=name, reason=reason)
 
-    def _report_trouble(self, trouble: str) -> None:
-        if trouble != self._state.trouble:
-            _log.error("media waits in the spool", trouble=trouble)
-        self._change(trouble=trouble)
+    def _report(self, session: str, store: str, trouble: str) -> None:
+        """Note how one folder is; what is told is the trouble of any."""
+        if trouble:
+            self._troubles[session, store] = trouble
+        else:
+            self._troubles.pop((session, store), None)
+        told = next(iter(self._troubles.values()), "")
+        if told != self._state.trouble:
+            if told:
+                _log.error("media waits in the spool", trouble=told)
+            else:
+                _log.info("media intake works again")
+            self._change(trouble=told)
 
     def _change(self, **changes: Any) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.media.policy import Holding
 from appliance.model import SESSION_ID_PATTERN, Category
 from appliance.protocol import SpoolItem
 
@@ -69,6 +70,16 @@ class SpoolFolder:
             if item not in sidecars and modified_at < time.time() - _ORPHAN_AGE_S:
                 self._unlink(item + _DATA)
         return sorted(sidecars, key=lambda item: (sidecars[item], item))
+
+    def waiting(self, session: str) -> list[Holding]:
+        """The complete items with the bytes that they take, oldest first; keys are `<store>/<item>`."""
+        found = []
+        for item in self.items():
+            with contextlib.suppress(FileNotFoundError):
+                data = os.stat(item + _DATA, dir_fd=self._fd, follow_symlinks=False)
+                key = f"{self._store}/{item}"
+                found.append(Holding(key=key, session=session, size=data.st_size, newest_at=data.st_mtime))
+        return found
 
     def read(self, item: str, session: str) -> SpoolItem:
         """The sidecar. Raises `BadItemError` if it is not what a worker of this session writes, FileNotFoundError if it
@@ -157,3 +168,12 @@ def spool_folders(sessions: Path) -> list[tuple[str, str]]:
                     spools = sorted((sessions / session).glob(f"*/{SPOOL}"))
                     found += [(session, spool.parent.name) for spool in spools]
     return found
+
+
+def waiting_items(sessions: Path) -> dict[str, list[Holding]]:
+    """Session → what waits in its spools, oldest first."""
+    waiting: dict[str, list[Holding]] = {}
+    for session, store in spool_folders(sessions):
+        with contextlib.suppress(OSError), SpoolFolder(sessions / session, store) as spool:  # removed meanwhile
+            waiting.setdefault(session, []).extend(spool.waiting(session))
+    return {session: sorted(found, key=lambda item: item.newest_at) for session, found in waiting.items()}

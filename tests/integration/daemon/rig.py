@@ -14,12 +14,15 @@ from appliance.api.pairings import PairingsResource
 from appliance.api.server import ApiServer
 from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
+from appliance.api.storage import StorageResource
 from appliance.config import Limits, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.folder import FolderStore
+from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.intake import MediaIntake
+from appliance.media.vault import Vault
 from appliance.model import MediaKind
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
@@ -37,13 +40,16 @@ class ApiRig:
         self.sessions = FakeSessions()
         self.index = MediaIndex(database)
         store = FolderStore(folder / "media")
-        self.intake = MediaIntake(folder / "sessions", store, self.index, bus)
+        holdings = Holdings(database)
+        vault = Vault(store, self.index, holdings, self.settings.storage, bus)
+        self.intake = MediaIntake(folder / "sessions", vault, self.index, holdings, bus, 1 << 30)
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
         health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder)
         resources = [
             SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
             PairingsResource(self.pairing),
-            MediaResource(self.index, store),
+            MediaResource(self.index, store, vault),
+            StorageResource(vault, holdings),
             EventsResource(bus),
             StatusResource(
                 settings=self.settings,

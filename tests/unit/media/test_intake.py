@@ -17,9 +17,12 @@ import pytest
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.folder import FolderStore
+from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.intake import MediaIntake
+from appliance.media.settings import PruneMode, StorageSettings
 from appliance.media.store import StoreError
+from appliance.media.vault import Vault
 from appliance.model import Category, MediaKind
 from appliance.problems import ProblemError
 from appliance.protocol import Event, Spooled, SpoolItem
@@ -33,7 +36,18 @@ class Rig:
         self.store = FolderStore(folder / "media")
         self.index = MediaIndex(database)
         self.bus = EventBus(database, kept=1000)
-        self.intake = MediaIntake(self.sessions, self.store, self.index, self.bus, clock=lambda: 1_790_000_100.0)
+        self.holdings = Holdings(database)
+        self.settings = StorageSettings(path=folder / "media")
+        self.intake = self.intake_of(self.store)
+
+    def intake_of(self, store: FolderStore, **changes: Any) -> MediaIntake:
+        settings = msgspec.structs.replace(self.settings, **changes)
+        vault = Vault(store, self.index, self.holdings, settings, self.bus, clock=lambda: 1_790_000_100.0)
+        intake = MediaIntake(
+            self.sessions, vault, self.index, self.holdings, self.bus, settings.spool_bytes, lambda: 1_790_000_100.0
+        )
+        self.vault = vault
+        return intake
 
     def spool(self, name: str, data: bytes = JPEG, of: str = "one", **changes: Any) -> Path:
         folder = self.sessions / of / "store1" / "spool"
@@ -174,7 +188,7 @@ class FullStore(FolderStore):
 
 async def test_full_disk_keeps_the_item_and_says_so_until_there_is_room(rig: Rig, tmp_path: Path) -> None:
     store = FullStore(tmp_path / "media")
-    intake = MediaIntake(rig.sessions, store, rig.index, rig.bus)
+    intake = rig.intake_of(store)
     folder = rig.spool("a")
     with pytest.raises(ProblemError, match="No space left"):
         await intake.drain("one")
@@ -259,3 +273,31 @@ async def test_get_serves_a_part(rig: Rig) -> None:
     assert b"".join([piece async for piece in rig.store.get(view.key, 4, 7)]) == b"picture"
     with pytest.raises(KeyError):
         _ = [piece async for piece in rig.store.get(view.key.replace("statuses", "view-once"))]
+
+
+async def test_at_the_quota_media_waits_then_is_refused_visibly_and_room_lets_the_rest_in(rig: Rig) -> None:
+    mib = 1 << 20
+    rig.intake = rig.intake_of(rig.store, quota_bytes=mib, spool_bytes=mib, prune_mode=PruneMode.MANUAL)
+    big = JPEG + bytes(600_000)
+    rig.spool("a", data=big)
+    await rig.intake.drain("one")
+    for number, name in enumerate("bcd"):
+        folder = rig.spool(name, data=big + bytes([number]), of="two")
+        os.utime(folder / f"{name}.data", (1000 + number, 1000 + number))
+    with pytest.raises(ProblemError, match="storage quota"):
+        await rig.intake.drain("two")
+    refused = await rig.holdings.refusals(10)
+    assert [(found.session, found.message_id) for found in refused] == [("two", "Mc"), ("two", "Mb")]
+    assert all("storage quota" in found.reason for found in refused)
+    assert {path.name for path in folder.iterdir()} == {"d.json", "d.data"}, "the newest waits"
+    running = asyncio.create_task(rig.intake.run())
+    events = rig.bus.subscribe(rig.bus.last_seq)
+    [stored] = await rig.index.search()
+    async with asyncio.timeout(10):
+        await rig.vault.delete_item(stored.id)
+        assert (await anext(events)).data["message_id"] == "Md"
+        await rig.intake.drain("two")
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert rig.intake.state.trouble == ""
