@@ -14,6 +14,7 @@ import msgspec
 
 from appliance import client_wire
 from appliance.client_history import HistoryCalls
+from appliance.client_storage import StorageCalls
 from appliance.client_wire import BrokenOffError, Response
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
@@ -66,7 +67,7 @@ class ApiError(ClientError):
         self.retry_after_s = retry_after_s
 
 
-class ApplianceClient(HistoryCalls):
+class ApplianceClient(HistoryCalls, StorageCalls):
     """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
 
     def __init__(self, socket: Path) -> None:

@@ -22,6 +22,7 @@ from appliance.cli import (
     session,
     staging,
     status,
+    storage,
 )
 from appliance.cli.common import CommandError, Exit, fail
 
@@ -61,6 +62,7 @@ def build() -> typer.Typer:
     app.add_typer(pairing.app, name="pairing", help="Attempts to link a session.")
     app.add_typer(bench.app, name="bench")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
+    app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
     app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")
     return app
 

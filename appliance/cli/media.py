@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
@@ -23,13 +24,18 @@ from appliance.cli.common import (
     size,
     with_client,
 )
-from appliance.model import Category
+from appliance.cli.history import SinceOption, parse_since
+from appliance.model import Category, MediaKind
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
     from appliance.model import MediaView
+    from appliance.model_api import MediaPage
 
 app = typer.Typer(no_args_is_help=True)
+
+MediaArgument = Annotated[str, typer.Argument(metavar="MEDIA", help="Id of the item.")]
+_REPLACE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
 @app.command("list")
@@ -42,6 +48,137 @@ def list_media(
 ) -> None:
     """What is stored, newest first."""
     page = with_client(config, lambda client: client.media(session=session, category=category, limit=limit))
+    _print_page(page, limit, as_json=as_json)
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Argument(help="In caption, file name, sender, chat or message id.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    category: Annotated[Category | None, typer.Option(help="Only of this category.")] = None,
+    kind: Annotated[MediaKind | None, typer.Option(help="Only of this kind.")] = None,
+    since: SinceOption = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only sent before then.")] = None,
+    pinned: Annotated[bool | None, typer.Option("--pinned/--not-pinned", help="Only what is pinned, or not.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 50,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is stored and matches all that is given, newest first."""
+    begin, end = _time(since), _time(until)
+    page = with_client(
+        config,
+        lambda client: client.search_media(
+            session=session, category=category, kind=kind, text=text, since=begin, until=end, pinned=pinned, limit=limit
+        ),
+    )
+    _print_page(page, limit, as_json=as_json)
+
+
+@app.command()
+def show(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Everything that is known of one item."""
+    item = with_client(config, lambda client: client.media_item(media))
+    if as_json:
+        print_json(item)
+        return
+    for name, text in (
+        ("id", item.id),
+        ("session", item.session),
+        ("category", item.category),
+        ("kind", f"{item.kind} ({printable(item.mimetype)})"),
+        ("size", size(item.size)),
+        ("from", item.sender),
+        ("chat", item.chat),
+        ("sent", clock(item.sent_at)),
+        ("stored", clock(item.stored_at)),
+        ("message", item.message_id),
+        ("sha256", item.sha256),
+        ("key", item.key),
+        ("pinned", "yes" if item.pinned else "no"),
+        ("caption", printable(item.caption)),
+    ):
+        print(f"{name:9} {text}".rstrip())
+
+
+@app.command()
+def pin(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Keep an item whatever happens: no pruning takes it."""
+    item = with_client(config, lambda client: client.pin_media(media))
+    print_json(item) if as_json else print(f"{item.id} is pinned")
+
+
+@app.command()
+def unpin(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Let an item go when its time comes."""
+    item = with_client(config, lambda client: client.pin_media(media, pinned=False))
+    print_json(item) if as_json else print(f"{item.id} is no longer pinned")
+
+
+@app.command()
+def delete(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Remove an item, pinned or not."""
+    with_client(config, lambda client: client.delete_media(media))
+    print_json({"deleted": media}) if as_json else print(f"{media} is deleted")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; what it has already is left as it is.")],
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    category: Annotated[Category | None, typer.Option(help="Only of this category.")] = None,
+    since: SinceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy stored files to a folder, each checked, with a list of them (index.jsonl)."""
+    begin = _time(since)
+    count, written = with_client(config, lambda client: _export(client, folder, session, category, begin))
+    if as_json:
+        print_json({"folder": str(folder), "items": count, "written": written})
+    else:
+        print(f"{folder}: {count} items, {written} files written")
+
+
+async def _export(
+    client: ApplianceClient, folder: Path, session: str | None, category: Category | None, since: float | None
+) -> tuple[int, int]:
+    """Keys are made by the appliance from parts that it knows, so they are safe as paths below `folder`."""
+    import msgspec
+
+    count = written = 0
+    try:
+        with _open_index(folder) as index:
+            async for item in client.all_matching_media(session=session, category=category, since=since):
+                count += 1
+                target = folder / item.key
+                if _is_missing(target):
+                    await _get(client, item.id, target, force=False)
+                    written += 1
+                index.write(msgspec.json.encode(item) + b"\n")
+    except OSError as error:
+        raise CommandError(f"{error.filename or folder}: {error.strerror}", "Choose another folder.") from error
+    return count, written
+
+
+def _open_index(folder: Path) -> BinaryIO:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.fdopen(os.open(folder / "index.jsonl", _REPLACE, 0o600), "wb")
+
+
+def _is_missing(target: Path) -> bool:
+    """Whether a file has still to be written; then its folder is made."""
+    if target.exists():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return True
+
+
+def _time(text: str | None) -> float | None:
+    return None if text is None else parse_since(text, time.time())
+
+
+def _print_page(page: MediaPage, limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json(page)
         return
@@ -51,14 +188,14 @@ def list_media(
         for item in page.items
     ]  # fmt: skip
     header = ("MEDIA", "SESSION", "CATEGORY", "KIND", "SIZE", "SENT", "FROM", "CAPTION")
-    print_table(header, rows, "Nothing is stored yet.")
+    print_table(header, rows, "Nothing is stored that matches.")
     if page.next is not None:
         print(f"({limit} shown; there are more: --limit)", file=sys.stderr)
 
 
 @app.command()
 def get(
-    media: Annotated[str, typer.Argument(metavar="MEDIA", help="Id of the item.")],
+    media: MediaArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write, or - for standard output.")
     ] = None,

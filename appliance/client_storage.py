@@ -1,0 +1,116 @@
+"""The client's calls about stored media and storage; `client.ApplianceClient` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import msgspec
+
+from appliance.client_wire import Response
+from appliance.model import Category, MediaKind, MediaView
+from appliance.model_api import MediaPage
+from appliance.model_storage import (
+    PruneReport,
+    PruneRequest,
+    Refusal,
+    RefusalList,
+    Removal,
+    RemovalList,
+    StorageUsage,
+)
+
+T = TypeVar("T")
+
+
+class StorageCalls:
+    """Mixed into the client, which says how a request is made."""
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        raise NotImplementedError
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
+    ) -> AbstractAsyncContextManager[Response]:
+        raise NotImplementedError
+
+    async def search_media(
+        self,
+        *,
+        session: str | None = None,
+        category: Category | None = None,
+        kind: MediaKind | None = None,
+        text: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        pinned: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> MediaPage:
+        """One page of what matches all that is given, newest first; times are those of sending."""
+        query = {
+            "session": session,
+            "category": category,
+            "kind": kind,
+            "text": text,
+            "since": since,
+            "until": until,
+            "pinned": None if pinned is None else str(pinned).lower(),
+            "limit": limit,
+            "cursor": cursor,
+        }
+        found = {name: str(value) for name, value in query.items() if value is not None}
+        return await self._call("GET", "/v1/media", MediaPage, None, found)
+
+    async def all_matching_media(
+        self,
+        *,
+        session: str | None = None,
+        category: Category | None = None,
+        kind: MediaKind | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> AsyncIterator[MediaView]:
+        """Every item that matches, newest first, page by page."""
+        cursor = None
+        while True:
+            page = await self.search_media(
+                session=session, category=category, kind=kind, since=since, until=until, limit=500, cursor=cursor
+            )
+            for item in page.items:
+                yield item
+            if (cursor := page.next) is None:
+                return
+
+    async def pin_media(self, media: str, *, pinned: bool = True) -> MediaView:
+        """What is pinned is never pruned."""
+        return await self._call("PUT" if pinned else "DELETE", f"/v1/media/{media}/pin", MediaView)
+
+    async def delete_media(self, media: str) -> None:
+        """Remove one item, pinned or not."""
+        async with self._request("DELETE", f"/v1/media/{media}", {}):
+            pass
+
+    async def storage(self) -> StorageUsage:
+        return await self._call("GET", "/v1/storage", StorageUsage)
+
+    async def prune(self, request: PruneRequest) -> PruneReport:
+        return await self._call("POST", "/v1/storage/prune", PruneReport, request)
+
+    async def removals(self, limit: int = 100) -> list[Removal]:
+        """What is no longer stored, newest first."""
+        found = await self._call("GET", "/v1/storage/removals", RemovalList, None, {"limit": str(limit)})
+        return found.items
+
+    async def refusals(self, limit: int = 100) -> list[Refusal]:
+        """What could not be stored for want of room, newest first."""
+        found = await self._call("GET", "/v1/storage/refusals", RefusalList, None, {"limit": str(limit)})
+        return found.items

@@ -1,0 +1,72 @@
+"""Looking at what is stored and cleaning up, as a script sees it; real API, real store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.daemon.rig import DATA, ApiRig
+from tests.integration.daemon.test_cli import Amda
+
+
+@pytest.fixture
+def amda(tmp_path: Path) -> Amda:
+    return Amda(tmp_path)
+
+
+async def _ids(amda: Amda, *arguments: str) -> list[str]:
+    status, out, error = await amda("media", "search", *arguments, "--json")
+    assert (status, error) == (0, "")
+    return [item["id"] for item in json.loads(out)["items"]]
+
+
+async def test_pin_prune_delete_and_what_is_told_of_it(api_rig: ApiRig, amda: Amda) -> None:
+    for number in range(4):
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
+    [first] = await _ids(amda, "m0")
+    assert (await amda("media", "pin", first))[:2] == (0, f"{first} is pinned\n")
+    assert await _ids(amda, "--pinned") == [first]
+    assert "pinned    yes" in (await amda("media", "show", first))[1]
+    status, out, _ = await amda("storage", "prune", "--session", "one", "--dry-run", "--json")
+    assert (status, json.loads(out)["objects"]) == (0, 3)
+    assert len(await _ids(amda)) == 4
+    [second] = await _ids(amda, "m1")
+    assert (await amda("media", "delete", second))[0] == 0
+    assert (await amda("media", "delete", second))[0] == 3
+    status, out, _ = await amda("storage", "prune", "--session", "one", "--json")
+    assert (status, json.loads(out)["by_reason"]) == (0, {"asked": 2})
+    assert await _ids(amda) == [first]
+    status, out, _ = await amda("storage", "removals", "--json")
+    assert [removal["reason"] for removal in json.loads(out)] == ["asked", "asked", "deleted"]
+    status, out, _ = await amda("storage", "usage", "--json")
+    usage = json.loads(out)
+    assert (usage["used"], usage["pinned"], usage["in_flight"]) == (len(DATA) + 1, len(DATA) + 1, 0)
+    status, out, _ = await amda("storage", "usage")
+    assert "one      view-once" in out
+    assert (await amda("media", "unpin", first))[0] == 0
+    assert (await amda("storage", "prune", "--to-size", "0"))[1].startswith("1 removed")
+    assert (await amda("storage", "refusals"))[1] == "Nothing was refused.\n"
+
+
+@pytest.mark.parametrize("arguments", [("--to-size", "much"), ("--older-than", "yesterday"), ("--session", "NO!")])
+async def test_wrong_use_is_told_and_removes_nothing(api_rig: ApiRig, amda: Amda, arguments: tuple[str, ...]) -> None:
+    await api_rig.capture("one", "M0")
+    status, _, error = await amda("storage", "prune", *arguments)
+    assert status == 2
+    assert "what to do" in error
+    assert len(await _ids(amda)) == 1
+
+
+async def test_export_writes_each_file_once_and_lists_all(api_rig: ApiRig, amda: Amda, tmp_path: Path) -> None:
+    for number in range(3):
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number // 2]))
+    target = tmp_path / "export"
+    status, out, _ = await amda("media", "export", str(target), "--json")
+    assert (status, json.loads(out)["items"], json.loads(out)["written"]) == (0, 3, 2)
+    status, out, _ = await amda("media", "export", str(target), "--json")
+    assert (status, json.loads(out)["written"]) == (0, 0)
+    rows = [json.loads(line) for line in (target / "index.jsonl").read_text().splitlines()]
+    assert {(target / row["key"]).read_bytes() for row in rows} == {DATA + b"\0", DATA + b"\x01"}
+    assert (target / "index.jsonl").stat().st_mode & 0o777 == 0o600
