@@ -15,6 +15,7 @@ import structlog
 
 from appliance import __version__
 from appliance.api.alerts import AlertsResource
+from appliance.api.documentation import described_table
 from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
 from appliance.api.media import MediaResource
@@ -133,9 +134,7 @@ async def _run(settings: Settings) -> None:
             EventsResource(bus),
             status,
         )
-        api = ApiServer(
-            [route for resource in resources for route in resource.routes()], paths.api_socket, settings.limits
-        )
+        api = ApiServer(described_table(resources), paths.api_socket, settings.limits)
         await api.start()
         stack.push_async_callback(api.stop)
         stack.push_async_callback(bus.close)  # before the API waits for its subscribers

@@ -5,6 +5,7 @@ Requests refuse fields that they do not know: a misspelt one would otherwise be 
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 import msgspec
@@ -16,6 +17,24 @@ _ID = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 """As `model.SESSION_ID_PATTERN`, in the words of a JSON schema."""
 SessionId = Annotated[str, Meta(pattern=_ID, description="Lower case letters, digits and inner dashes; 32 at most.")]
 Limit = Annotated[int, Meta(ge=1, le=500)]
+
+
+ResourceId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="As the listing gives it.")]
+
+
+class Scope(enum.StrEnum):
+    """What a caller may do; each includes the ones before it."""
+
+    READ = "read"
+    """Look at everything but settings, tokens and the audit."""
+    OPERATE = "operate"
+    """Sessions, linking, media, alerts: the daily work."""
+    ADMIN = "admin"
+    """Settings, tokens, the audit."""
+
+    def includes(self, other: Scope) -> bool:
+        order = list(Scope)
+        return order.index(self) >= order.index(other)
 
 
 class CreateSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,8 @@ class ProblemError(Exception):
         self.problem = problem
         self.retry_after_s = retry_after_s
         """When it makes sense to ask again; sent as Retry-After."""
+        self.headers: dict[str, str] = {}
+        """Further headers that its status asks for."""
 
 
 def problem(kind: str, title: str, status: int, detail: str = "", *, remedy: str = "", field: str = "") -> ProblemError:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import http
 import time
-from typing import Final
+from collections.abc import Sequence
 
-from aiohttp import web
-
-from appliance.api.http import answer, read_body, read_query
+from appliance.api.routes import Call, Creates, Route, delete, get, post, put
 from appliance.history.alerts import AlertService, rule_views
 from appliance.history.persons import Persons
 from appliance.history.settings import DAY_S
+from appliance.model_api import ResourceId, SessionId
 from appliance.model_history import (
     AlertList,
     AlertQuery,
+    AlertView,
     PersonRequest,
+    PersonView,
     RuleList,
     SilenceList,
     SilenceRequest,
+    SilenceView,
     TrialOutcomes,
     TrialRequest,
 )
-
-_NOTHING: Final = http.HTTPStatus.NO_CONTENT
-_LOCAL: Final = "operator"
-"""Who acknowledges over the unix socket, where everybody has the same rights."""
+from appliance.problems import not_found
 
 
 class AlertsResource:
@@ -33,54 +31,67 @@ class AlertsResource:
         self._alerts = alerts
         self._persons = persons
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/alerts", self.list_alerts),
-            web.get("/v1/alerts/rules", self.rules),
-            web.post("/v1/alerts/test", self.test),
-            web.post("/v1/alerts/{id}/acknowledge", self.acknowledge),
-            web.get("/v1/silences", self.list_silences),
-            web.post("/v1/silences", self.silence),
-            web.delete("/v1/silences/{id}", self.end_silence),
-            web.get("/v1/sessions/{id}/person", self.person),
-            web.put("/v1/sessions/{id}/person", self.set_person),
-            web.delete("/v1/sessions/{id}/person", self.remove_person),
-        ]
+    def routes(self) -> Sequence[Route]:
+        creates = Creates[SilenceView](name=lambda view: view.id, recall=self._silence_named)
+        return (
+            get("/v1/alerts", self.list),
+            get("/v1/alerts/rules", self.rules),
+            post("/v1/alerts/test", self.test),
+            post("/v1/alerts/{alert}/acknowledge", self.acknowledge),
+            get("/v1/silences", self.list_silences),
+            post("/v1/silences", self.silence, status=201, creates=creates),
+            delete("/v1/silences/{silence}", self.end_silence),
+            get("/v1/sessions/{session}/person", self.person),
+            put("/v1/sessions/{session}/person", self.set_person),
+            delete("/v1/sessions/{session}/person", self.remove_person),
+        )
 
-    async def list_alerts(self, request: web.Request) -> web.Response:
-        query = read_query(request, AlertQuery)
+    async def list(self, query: AlertQuery) -> AlertList:
+        """What is alarming, open ones first, and what ended lately."""
         since = time.time() - DAY_S if query.ended_since is None else query.ended_since
-        return answer(AlertList(alerts=await self._alerts.alerts(since)))
+        return AlertList(alerts=await self._alerts.alerts(since))
 
-    async def rules(self, _request: web.Request) -> web.Response:
-        return answer(RuleList(rules=rule_views()))
+    async def rules(self) -> RuleList:
+        """What is watched."""
+        return RuleList(rules=rule_views())
 
-    async def test(self, request: web.Request) -> web.Response:
-        """Whether each target could be reached is part of the answer, not an error of it."""
-        body = await read_body(request, TrialRequest)
-        return answer(TrialOutcomes(outcomes=await self._alerts.test(body.session)))
+    async def test(self, body: TrialRequest) -> TrialOutcomes:
+        """Send a test message to the operators, or to a session's person.
 
-    async def acknowledge(self, request: web.Request) -> web.Response:
-        return answer(await self._alerts.acknowledge(request.match_info["id"], _LOCAL))
+        Whether each target could be reached is part of the answer, not an error of it.
+        """
+        return TrialOutcomes(outcomes=await self._alerts.test(body.session))
 
-    async def list_silences(self, _request: web.Request) -> web.Response:
-        return answer(SilenceList(silences=self._alerts.silences()))
+    async def acknowledge(self, call: Call, alert: ResourceId) -> AlertView:
+        """Somebody takes care of it: it is not repeated any more."""
+        return await self._alerts.acknowledge(alert, call.caller.who)
 
-    async def silence(self, request: web.Request) -> web.Response:
-        body = await read_body(request, SilenceRequest)
-        return answer(await self._alerts.silence(body), http.HTTPStatus.CREATED)
+    async def list_silences(self) -> SilenceList:
+        """What nobody is told of for a while."""
+        return SilenceList(silences=self._alerts.silences())
 
-    async def end_silence(self, request: web.Request) -> web.Response:
-        await self._alerts.end_silence(request.match_info["id"])
-        return web.Response(status=_NOTHING)
+    async def silence(self, body: SilenceRequest) -> SilenceView:
+        """Tell nobody of what matches for a while; alerts are shown all the same."""
+        return await self._alerts.silence(body)
 
-    async def person(self, request: web.Request) -> web.Response:
-        return answer(await self._persons.get(request.match_info["id"]))
+    async def end_silence(self, silence: ResourceId) -> None:
+        """End a silence now."""
+        await self._alerts.end_silence(silence)
 
-    async def set_person(self, request: web.Request) -> web.Response:
-        body = await read_body(request, PersonRequest)
-        return answer(await self._persons.set(request.match_info["id"], body))
+    async def person(self, session: SessionId) -> PersonView:
+        """Who is told when this session needs a human."""
+        return await self._persons.get(session)
 
-    async def remove_person(self, request: web.Request) -> web.Response:
-        await self._persons.remove(request.match_info["id"])
-        return web.Response(status=_NOTHING)
+    async def set_person(self, session: SessionId, body: PersonRequest) -> PersonView:
+        """Name the person who is told when this session needs a human."""
+        return await self._persons.set(session, body)
+
+    async def remove_person(self, session: SessionId) -> None:
+        """Tell nobody any more."""
+        await self._persons.remove(session)
+
+    async def _silence_named(self, name: str) -> SilenceView:
+        for view in self._alerts.silences():
+            if view.id == name:
+                return view
+        raise not_found("silence", name, "It has ended.")

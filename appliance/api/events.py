@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from aiohttp import web
 
-from appliance.api.http import read_query
+from appliance.api.routes import EVENT_STREAM, Call, Route, get
+from appliance.api.streams import COMMENT, COMMENT_S, open_stream
 from appliance.events import EventBus
 from appliance.model import EventView
 from appliance.model_api import EventsQuery
 from appliance.problems import invalid
-
-PATH: Final = "/v1/events"
-COMMENT_S: Final = 15.0
-"""A line that says nothing is sent this often, so that proxies keep the connection and a dead client is noticed."""
 
 
 class EventsResource:
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get(PATH, self.stream)]
+    def routes(self) -> Sequence[Route]:
+        headers = ("Last-Event-ID",)
+        return (get("/v1/events", self.stream, produces=EVENT_STREAM, endless=True, headers=headers),)
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        query = read_query(request, EventsQuery)
-        events = self._bus.subscribe(_after(request, query))
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        )
-        await response.prepare(request)
-        await response.write(b": the stream begins\n\n")
+    async def stream(self, call: Call, query: EventsQuery) -> web.StreamResponse:
+        """What happens, as server-sent events that never end; each one's data is an `EventView`.
+
+        Each event has a number that only grows; a client that comes back with `Last-Event-ID` misses nothing that is
+        still kept.
+        """
+        events = self._bus.subscribe(_after(call.request, query))
+        response = await open_stream(call.request)
         async for event in _with_pauses(events):
             if event is None:
-                await response.write(b":\n\n")
+                await response.write(COMMENT)
             elif _matches(event, query):
                 data = msgspec.json.encode(event)
                 await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
-from appliance.api.http import answer, read_query
+from appliance.api.routes import Call, Route, get
 from appliance.history.ledger import Query
 from appliance.history.logs import StoreOf, follow
 from appliance.history.service import HistoryService
 from appliance.log_tail import Tail
-from appliance.model_history import HistoryQuery, LogQuery, UptimeList, UptimeQuery
+from appliance.model_api import SessionId
+from appliance.model_history import HistoryPage, HistoryQuery, HistoryStats, LogQuery, UptimeList, UptimeQuery
 from appliance.problems import ProblemError, invalid
 from appliance.sessions.reasons import DisconnectReason
 
-LOG_PATH: Final = "/v1/sessions/{id}/log"
-CSV_PATH: Final = "/v1/history.csv"
-_TEXT: Final = "text/plain; charset=utf-8"
+_TEXT: Final = "text/plain"
+_CSV: Final = "text/csv"
 
 
 class HistoryResource:
@@ -25,46 +26,49 @@ class HistoryResource:
         self._history = history
         self._store_of = store_of
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/history", self.page),
-            web.get(CSV_PATH, self.csv),
-            web.get("/v1/history/stats", self.stats),
-            web.get("/v1/uptime", self.uptime),
-            web.get(LOG_PATH, self.log),
-        ]
+    def routes(self) -> Sequence[Route]:
+        return (
+            get("/v1/history", self.page),
+            get("/v1/history.csv", self.csv, produces=_CSV, endless=True),
+            get("/v1/history/stats", self.stats),
+            get("/v1/uptime", self.uptime),
+            get("/v1/sessions/{session}/log", self.log, produces=_TEXT, endless=True),
+        )
 
-    async def page(self, request: web.Request) -> web.Response:
-        query = read_query(request, HistoryQuery)
-        return answer(await self._history.page(_rows(query), query.limit))
+    async def page(self, query: HistoryQuery) -> HistoryPage:
+        """The ledger of disconnections, newest first."""
+        return await self._history.page(_rows(query), query.limit)
 
-    async def csv(self, request: web.Request) -> web.StreamResponse:
-        """Everything that matches; `limit` does not apply."""
-        query = _rows(read_query(request, HistoryQuery))
+    async def csv(self, call: Call, query: HistoryQuery) -> web.StreamResponse:
+        """All disconnections that match as CSV; `limit` does not apply."""
+        rows = _rows(query)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/csv; charset=utf-8; header=present",
                 "Content-Disposition": 'attachment; filename="disconnections.csv"',
             }
         )
-        await response.prepare(request)
-        async for piece in self._history.export_csv(query):
+        await response.prepare(call.request)
+        async for piece in self._history.export_csv(rows):
             await response.write(piece)
         return response
 
-    async def stats(self, request: web.Request) -> web.Response:
-        return answer(await self._history.stats(_rows(read_query(request, HistoryQuery))))
+    async def stats(self, query: HistoryQuery) -> HistoryStats:
+        """How often, why, and how long it took to be back."""
+        return await self._history.stats(_rows(query))
 
-    async def uptime(self, request: web.Request) -> web.Response:
-        query = read_query(request, UptimeQuery)
-        return answer(UptimeList(strips=self._history.uptime(query.span, query.session)))
+    async def uptime(self, query: UptimeQuery) -> UptimeList:
+        """Shares of the time online, slot by slot."""
+        return UptimeList(strips=self._history.uptime(query.span, query.session))
 
-    async def log(self, request: web.Request) -> web.StreamResponse:
-        """Lines of text, masked; with `follow` until the client leaves or the session is removed."""
-        query, session = read_query(request, LogQuery), request.match_info["id"]
-        store = await self._store_of(session)
+    async def log(self, call: Call, session: SessionId, query: LogQuery) -> web.StreamResponse:
+        """Lines of the session's log as text, masked.
+
+        With `follow` it goes on until the client leaves or the session is removed.
+        """
+        store, request = await self._store_of(session), call.request
         response = web.StreamResponse(
-            headers={"Content-Type": _TEXT, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            headers={"Content-Type": f"{_TEXT}; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
         await response.prepare(request)
         if not query.follow:

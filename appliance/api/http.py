@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import http
 import math
 import re
 import sqlite3
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,46 +14,50 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from appliance.model import Problem
 from appliance.problems import ProblemError, invalid, problem, timed_out
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _JSON_TYPE: Final = "application/json"
 _ERROR_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 """Where msgspec says at the end of its message which member is wrong."""
-STREAMING: Final = web.AppKey("streaming", frozenset)
-"""Paths whose answers may take as long as they like."""
+_BEGUN: Final = web.RequestKey("begun", bool)
+"""Set on a request whose response has begun."""
+_SEE_LOG: Final = "Try again; the daemon's log says what happened."
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
 async def read_body(request: web.Request, kind: type[T]) -> T:
-    """The request's JSON body. Raises ProblemError 400 that names the field."""
+    """The request's JSON body; none at all counts as {}. Raises ProblemError: 400 names the field, 415 if it says to be
+    something else than JSON, 408 if it does not arrive."""
+    if request.can_read_body and request.content_type != _JSON_TYPE:
+        raise problem(
+            "media-type",
+            "Not JSON",
+            http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"The body is said to be {request.content_type}.",
+            remedy=f"Send JSON, and the header Content-Type: {_JSON_TYPE}.",
+            field="Content-Type",
+        )
     content = await request.read()
     try:
         return msgspec.json.decode(content or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid_value(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid("body", f"The body is not valid JSON: {error}", "Send a JSON object.") from error
 
 
-def read_query(request: web.Request, kind: type[T]) -> T:
-    """The request's query as a struct. Raises ProblemError 400 that names the parameter."""
-    try:
-        return msgspec.convert(dict(request.query), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-
-
-def answer(body: msgspec.Struct, status: int = http.HTTPStatus.OK) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON_TYPE)
+def answer(
+    body: msgspec.Struct, status: int = http.HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON_TYPE, headers=headers)
 
 
 def problem_response(error: ProblemError) -> web.Response:
     """The error as RFC 9457 wants it."""
-    headers = {}
+    headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return web.Response(
@@ -65,38 +68,48 @@ def problem_response(error: ProblemError) -> web.Response:
     )
 
 
-def problems(limit_s: float) -> Middleware:
-    """The outermost middleware: whatever goes wrong becomes a Problem. `limit_s`: time limit of a request."""
+def problems() -> Middleware:
+    """The outermost middleware: whatever goes wrong becomes a Problem."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        streaming = _path(request) in request.app[STREAMING]
         try:
-            async with contextlib.nullcontext() if streaming else asyncio.timeout(limit_s):
-                return await handler(request)
-        except ProblemError as error:
-            return problem_response(error)
-        except web.HTTPException as error:
-            return problem_response(_of_http(request, error))
-        except TimeoutError:
-            return problem_response(timed_out(f"The request was given up after {limit_s:g} s.", "Try again."))
-        except sqlite3.OperationalError as error:
-            _log.error("database", path=request.path, error=str(error))
-            return problem_response(_of_database(error))
-        except Exception:
-            _log.exception("request failed", method=request.method, path=request.path)
-            broken = problem("internal", "A fault of the appliance", 500, "Its log says what happened.")
-            return problem_response(broken)
+            return await handler(request)
+        except ConnectionError:
+            raise  # the client has left: there is nobody to tell
+        except Exception as error:
+            known = _as_problem(request, error)
+            if known is None:
+                _log.exception("request failed", method=request.method, path=request.path)
+                known = problem("internal", "A fault of the appliance", 500, "The request failed.", remedy=_SEE_LOG)
+            if request.get(_BEGUN):  # the status has been sent; all that can still be said is that this is not the end
+                raise ConnectionAbortedError(str(known)) from error
+            return problem_response(known)
 
     return middleware
 
 
-def _path(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return "" if resource is None else resource.canonical
+async def mark_begun(request: web.Request, _response: web.StreamResponse) -> None:
+    """To be called when a response begins (`on_response_prepare`)."""
+    request[_BEGUN] = True
 
 
-def _invalid(error: msgspec.ValidationError) -> ProblemError:
+def _as_problem(request: web.Request, error: Exception) -> ProblemError | None:
+    match error:
+        case ProblemError():
+            return error
+        case web.HTTPException():
+            return _of_http(request, error)
+        case TimeoutError():
+            return timed_out("The request took too long and was given up.", "Try again.")
+        case sqlite3.OperationalError():
+            _log.error("database", path=request.path, error=str(error))
+            return _of_database(error)
+    return None
+
+
+def invalid_value(error: msgspec.ValidationError) -> ProblemError:
+    """400 that names the field, from what msgspec found."""
     message = str(error)
     place = _ERROR_PATH.search(message)
     field = place[1] if place else "body"
@@ -109,15 +122,22 @@ def _invalid(error: msgspec.ValidationError) -> ProblemError:
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> ProblemError:
-    match error.status:
-        case http.HTTPStatus.NOT_FOUND:
-            return problem("not-found", "No such resource", 404, f"There is nothing at {request.path}.")
-        case http.HTTPStatus.METHOD_NOT_ALLOWED:
-            return problem("method", "Not possible here", 405, f"{request.method} is not possible on {request.path}.")
-        case http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    """What the web framework refuses by itself, with a detail and a remedy."""
+    match error:
+        case web.HTTPNotFound():
+            detail = "There is nothing at this address."
+            return problem("no-such-path", "No such address", 404, detail, remedy="GET /v1/openapi.json lists them.")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            detail, remedy = f"{request.method} is not possible here.", f"Use one of: {allowed}"
+            refused = problem("method", "Not possible here", 405, detail, remedy=remedy)
+            refused.headers["Allow"] = allowed
+            return refused
+        case web.HTTPRequestEntityTooLarge():
             limit = request.app._client_max_size  # noqa: SLF001 - aiohttp offers no other way to read it
-            return problem("too-large", "Body too large", 413, f"A body may have {limit} bytes.")
-    return ProblemError(Problem(type="about:blank", title=error.reason, status=error.status))
+            detail = f"A body may have {limit} bytes."
+            return problem("too-large", "Body too large", 413, detail, remedy="limits.request_bytes raises this.")
+    return problem("refused", error.reason, error.status, error.reason, remedy="Correct the request.")
 
 
 def _of_database(error: sqlite3.OperationalError) -> ProblemError:

@@ -6,19 +6,19 @@ import base64
 import binascii
 import http
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
-from appliance.api.http import answer, read_query
+from appliance.api.routes import Call, Route, delete, get, put
 from appliance.media.index import MediaIndex
 from appliance.media.store import ObjectStore, StoreError
 from appliance.media.vault import Vault
 from appliance.model import MediaView
-from appliance.model_api import MediaPage, MediaQuery, PoisonList
+from appliance.model_api import MediaPage, MediaQuery, PoisonList, ResourceId
 from appliance.problems import invalid, not_found, problem, unavailable
 
-CONTENT_PATH: Final = "/v1/media/{id}/content"
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 """One range; several at once are answered with the whole (RFC 9110 allows it)."""
 
@@ -29,19 +29,27 @@ class MediaResource:
         self._store = store
         self._vault = vault
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/media", self.list_media),
-            web.get("/v1/media/set-aside", self.list_set_aside),
-            web.get("/v1/media/{id}", self.show),
-            web.delete("/v1/media/{id}", self.delete),
-            web.put("/v1/media/{id}/pin", self.pin),
-            web.delete("/v1/media/{id}/pin", self.unpin),
-            web.get(CONTENT_PATH, self.content),
-        ]
+    def routes(self) -> Sequence[Route]:
+        return (
+            get("/v1/media", self.list),
+            get("/v1/media/set-aside", self.list_set_aside),
+            get("/v1/media/{media}", self.show, own_session_check=True),
+            delete("/v1/media/{media}", self.delete, own_session_check=True),
+            put("/v1/media/{media}/pin", self.pin, own_session_check=True),
+            delete("/v1/media/{media}/pin", self.unpin, own_session_check=True),
+            get(
+                "/v1/media/{media}/content",
+                self.content,
+                produces="*/*",
+                also=(206,),
+                endless=True,
+                headers=("Range",),
+                own_session_check=True,
+            ),
+        )
 
-    async def list_media(self, request: web.Request) -> web.Response:
-        query = read_query(request, MediaQuery)
+    async def list(self, query: MediaQuery) -> MediaPage:
+        """Stored items, newest first."""
         before = None if query.cursor is None else _decode_cursor(query.cursor)
         found = await self._index.search(
             query.session,
@@ -56,36 +64,43 @@ class MediaResource:
         )
         items = found[: query.limit]
         following = _encode_cursor(items[-1]) if len(found) > query.limit else None
-        return answer(MediaPage(items=items, next=following))
+        return MediaPage(items=items, next=following)
 
-    async def list_set_aside(self, _request: web.Request) -> web.Response:
-        return answer(PoisonList(items=await self._index.poison()))
+    async def list_set_aside(self) -> PoisonList:
+        """Captured items that could not be stored because they are damaged."""
+        return PoisonList(items=await self._index.poison())
 
-    async def show(self, request: web.Request) -> web.Response:
-        return answer(await self._get(request))
+    async def show(self, call: Call, media: ResourceId) -> MediaView:
+        """One stored item."""
+        return await self._get(call, media)
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, call: Call, media: ResourceId) -> None:
         """Remove the item, pinned or not; its content too, unless another item has the same."""
-        view = await self._get(request)
+        view = await self._get(call, media)
         await self._vault.delete_item(view.id)
-        return web.Response(status=http.HTTPStatus.NO_CONTENT)
 
-    async def pin(self, request: web.Request) -> web.Response:
-        return await self._pin(request, pinned=True)
+    async def pin(self, call: Call, media: ResourceId) -> MediaView:
+        """No pruning takes it."""
+        return await self._pin(call, media, pinned=True)
 
-    async def unpin(self, request: web.Request) -> web.Response:
-        return await self._pin(request, pinned=False)
+    async def unpin(self, call: Call, media: ResourceId) -> MediaView:
+        """Pruning may take it again."""
+        return await self._pin(call, media, pinned=False)
 
-    async def _pin(self, request: web.Request, *, pinned: bool) -> web.Response:
-        media_id = request.match_info["id"]
-        view = await self._vault.pin(media_id, pinned=pinned)
+    async def _pin(self, call: Call, media: str, *, pinned: bool) -> MediaView:
+        await self._get(call, media)
+        view = await self._vault.pin(media, pinned=pinned)
         if view is None:
-            raise not_found("media item", media_id, "List them: amda media list")
-        return answer(view)
+            raise not_found("media item", media, "List them: amda media list")
+        return view
 
-    async def content(self, request: web.Request) -> web.StreamResponse:
-        """The stored bytes. Never shown by a browser as a page of ours: senders choose the content."""
-        view = await self._get(request)
+    async def content(self, call: Call, media: ResourceId) -> web.StreamResponse:
+        """The stored bytes, or a range of them.
+
+        A browser never shows them as a page of ours: senders choose the content.
+        """
+        request = call.request
+        view = await self._get(call, media)
         start, end = _range(request.headers.get("Range"), view.size)
         partial = (start, end) != (0, view.size)
         response = web.StreamResponse(
@@ -116,11 +131,11 @@ class MediaResource:
         await response.write_eof()
         return response
 
-    async def _get(self, request: web.Request) -> MediaView:
-        media_id = request.match_info["id"]
-        view = await self._index.get(media_id)
+    async def _get(self, call: Call, media: str) -> MediaView:
+        view = await self._index.get(media)
         if view is None:
-            raise not_found("media item", media_id, "List them: amda media list")
+            raise not_found("media item", media, "List them: amda media list")
+        call.caller.must_own(view.session, "media item", media)
         return view
 
 

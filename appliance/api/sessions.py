@@ -1,17 +1,16 @@
-"""/v1/sessions: create, list, show, change, start, stop, restart, remove."""
+"""/v1/sessions: create, list, show, change, start, stop, restart, relink, remove."""
 
 from __future__ import annotations
 
-import http
+from collections.abc import Sequence
 
 import msgspec
-from aiohttp import web
 
-from appliance.api.http import answer, read_body, read_query
+from appliance.api.routes import Call, Creates, Route, delete, get, patch, post
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
-from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionList, SetSession
+from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionId, SessionList, SetSession
 from appliance.problems import conflict
 
 
@@ -23,53 +22,61 @@ class SessionsResource:
         self._media = media
         self._limit = limit
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/sessions", self.list_sessions),
-            web.post("/v1/sessions", self.create),
-            web.get("/v1/sessions/{id}", self.show),
-            web.patch("/v1/sessions/{id}", self.change),
-            web.delete("/v1/sessions/{id}", self.remove),
-            web.post("/v1/sessions/{id}/start", self.start),
-            web.post("/v1/sessions/{id}/stop", self.stop),
-            web.post("/v1/sessions/{id}/restart", self.restart),
-        ]
+    def routes(self) -> Sequence[Route]:
+        creates = Creates[SessionView](name=lambda view: view.id, recall=self.show)
+        return (
+            get("/v1/sessions", self.list, own_session_check=True),
+            post("/v1/sessions", self.create, status=201, creates=creates),
+            get("/v1/sessions/{session}", self.show),
+            patch("/v1/sessions/{session}", self.change),
+            delete("/v1/sessions/{session}", self.remove),
+            post("/v1/sessions/{session}/start", self.start),
+            post("/v1/sessions/{session}/stop", self.stop),
+            post("/v1/sessions/{session}/restart", self.restart),
+        )
 
-    async def list_sessions(self, _request: web.Request) -> web.Response:
+    async def list(self, call: Call) -> SessionList:
+        """All sessions, by name."""
         usage = await self._media.usage()
         views = [_with_media(view, usage) for view in await self._sessions.list()]
-        return answer(SessionList(sessions=views))
+        return SessionList(sessions=[view for view in views if call.caller.session in (None, view.id)])
 
-    async def create(self, request: web.Request) -> web.Response:
-        body = await read_body(request, CreateSession)
+    async def create(self, body: CreateSession) -> SessionView:
+        """A new session; it is linked to an account by a pairing."""
         if len(await self._sessions.list()) >= self._limit:
             raise conflict(f"There are {self._limit} sessions already.", "Remove one, or raise limits.sessions.")
-        return answer(await self._sessions.create(body.id, body.name or body.id), http.HTTPStatus.CREATED)
+        return await self._sessions.create(body.id, body.name or body.id)
 
-    async def show(self, request: web.Request) -> web.Response:
-        view = await self._sessions.get(request.match_info["id"])
-        return answer(_with_media(view, await self._media.usage(view.id)))
+    async def show(self, session: SessionId) -> SessionView:
+        """One session: its state, what that means, and what to do."""
+        view = await self._sessions.get(session)
+        return _with_media(view, await self._media.usage(view.id))
 
-    async def change(self, request: web.Request) -> web.Response:
-        body, session = await read_body(request, SetSession), request.match_info["id"]
+    async def change(self, session: SessionId, body: SetSession) -> SessionView:
+        """Change settings of a session; what is left out stays.
+
+        A proxy is tried before it is stored; a session that runs starts anew through it.
+        """
         if body.proxy is msgspec.UNSET:
-            return await self.show(request)
-        return answer(await self._sessions.set_proxy(session, body.proxy))
+            return await self.show(session)
+        return await self._sessions.set_proxy(session, body.proxy)
 
-    async def start(self, request: web.Request) -> web.Response:
-        return answer(await self._sessions.start(request.match_info["id"]))
+    async def start(self, session: SessionId) -> SessionView:
+        """Let it run; a session that is cooling is tried at once."""
+        return await self._sessions.start(session)
 
-    async def stop(self, request: web.Request) -> web.Response:
-        return answer(await self._sessions.stop(request.match_info["id"]))
+    async def stop(self, session: SessionId) -> SessionView:
+        """Disconnect it until it is started again; it stays linked."""
+        return await self._sessions.stop(session)
 
-    async def restart(self, request: web.Request) -> web.Response:
-        return answer(await self._sessions.restart(request.match_info["id"]))
+    async def restart(self, session: SessionId) -> SessionView:
+        """Give it a new process and a new connection."""
+        return await self._sessions.restart(session)
 
-    async def remove(self, request: web.Request) -> web.Response:
-        query = read_query(request, RemoveQuery)
-        session = request.match_info["id"]
+    async def remove(self, session: SessionId, query: RemoveQuery) -> Removed:
+        """Unlink the device at WhatsApp and forget the session; its media stays unless `purge`."""
         note = await self._sessions.remove(session, purge=query.purge)
-        return answer(Removed(session=session, purged=query.purge, note=note))
+        return Removed(session=session, purged=query.purge, note=note)
 
 
 def _with_media(view: SessionView, usage: dict[str, Usage]) -> SessionView:

@@ -6,7 +6,7 @@ import collections
 import http
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from appliance import __version__
-from appliance.api.http import answer
+from appliance.api.routes import Access, Answer, Call, Route, get
 from appliance.config import Settings, describe
 from appliance.events import EventBus
 from appliance.interfaces import SessionControl
@@ -23,6 +23,7 @@ from appliance.model_api import (
     DegradedPart,
     IntakeState,
     Readiness,
+    Scope,
     SettingList,
     StatusView,
     VersionView,
@@ -98,26 +99,34 @@ class StatusResource:
         self._bus = bus
         self._health = health
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/livez", self.live),
-            web.get("/readyz", self.ready),
-            web.get("/v1/status", self.status),
-            web.get("/v1/version", self.version),
-            web.get("/v1/config", self.config),
-        ]
+    def routes(self) -> Sequence[Route]:
+        return (
+            get("/livez", self.live, access=Access.PUBLIC, produces="text/plain"),
+            get("/readyz", self.ready, access=Access.PUBLIC, also=(503,)),
+            get("/v1/status", self.status),
+            get("/v1/version", self.version),
+            get("/v1/config", self.config, Scope.ADMIN),
+        )
 
-    async def live(self, _request: web.Request) -> web.Response:
-        """The event loop answers: that is all that this says."""
+    async def live(self) -> web.Response:
+        """The daemon's event loop answers: that is all that this says."""
         return web.Response(text="ok\n")
 
-    async def ready(self, _request: web.Request) -> web.Response:
-        found = await self._health.readiness()
-        return answer(found, http.HTTPStatus.OK if found.ready else http.HTTPStatus.SERVICE_UNAVAILABLE)
+    async def ready(self, call: Call) -> Answer[Readiness]:
+        """Whether sessions can run, and what is missing; 503 if they cannot.
 
-    async def status(self, _request: web.Request) -> web.Response:
+        Why is only told to callers with a token.
+        """
+        found = await self._health.readiness()
+        status = http.HTTPStatus.OK if found.ready else http.HTTPStatus.SERVICE_UNAVAILABLE
+        if call.caller.scope is None:
+            found = Readiness(ready=found.ready, degraded=[])
+        return Answer(found, status)
+
+    async def status(self) -> StatusView:
+        """The appliance at a glance: counts, what is degraded, and what to do about it."""
         usage = (await self._media.usage()).values()
-        view = StatusView(
+        return StatusView(
             release=__version__,
             node_id=self._node_id,
             pid=os.getpid(),
@@ -130,10 +139,11 @@ class StatusResource:
             last_event=self._bus.last_seq,
             degraded=(await self._health.readiness()).degraded,
         )
-        return answer(view)
 
-    async def version(self, _request: web.Request) -> web.Response:
-        return answer(VersionView(release=__version__, protocol=PROTOCOL_VERSION))
+    async def version(self) -> VersionView:
+        """The release, and the version of what its processes say to each other."""
+        return VersionView(release=__version__, protocol=PROTOCOL_VERSION)
 
-    async def config(self, _request: web.Request) -> web.Response:
-        return answer(SettingList(settings=list(describe(self._settings))))
+    async def config(self) -> SettingList:
+        """Every setting, its effective value, the variable that overrides it, and what it is for."""
+        return SettingList(settings=list(describe(self._settings)))

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 MODELS = (model, model_api, model_history, model_storage)
 ROUTE_TABLE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S+)` \|", re.MULTILINE)
-ROUTE_CODE = re.compile(r'web\.(get|post|put|patch|delete)\(\s*(?:f?"([^"]+)"|([A-Z_]+))')
+ROUTE_CODE = re.compile(r'^ +(?:return \()?(get|post|put|patch|delete)\(\s*(?:"([^"]+)"|([A-Z_]+))', re.MULTILINE)
 COMMAND = re.compile(r"(?:\.venv/bin/|[`\"': ])amda ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?")
 """A command as a reader would type it: after a blank, a quote or the folder, in lower case."""
 COMING = frozenset({"engine", "storage"})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.api.documentation import described_table
 from appliance.api.events import EventsResource
 from appliance.api.media import MediaResource
 from appliance.api.pairings import PairingsResource
@@ -64,7 +65,7 @@ class ApiRig:
         ]
         self.socket = folder / "run" / "api.sock"
         self.server = ApiServer(
-            [route for resource in resources for route in resource.routes()],
+            described_table(resources),
             self.socket,
             Limits(request_bytes=4096, request_s=30),
         )

@@ -56,6 +56,7 @@ async def test_every_error_is_a_problem(api_rig: ApiRig) -> None:
         ("POST", "/v1/sessions", b"{", 400, "body"),
         ("POST", "/v1/sessions", b"{}", 400, "id"),
         ("POST", "/v1/sessions", b'{"id":"x","idd":1}', 400, "idd"),
+        ("POST", "/v1/sessions", b"id=x", 415, "Content-Type"),
         ("POST", "/v1/sessions", b" " * 5000, 413, ""),
         ("GET", "/v1/media?limit=0", None, 400, "limit"),
         ("GET", "/v1/media?cursor=%00", None, 400, "cursor"),
@@ -65,12 +66,17 @@ async def test_every_error_is_a_problem(api_rig: ApiRig) -> None:
     ]
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(api_rig.socket))) as http:
         for method, path, body, status, field in cases:
-            async with http.request(method, f"http://amda{path}", data=body) as response:
+            kind = "text/plain" if status == 415 else "application/json"
+            headers = {"Content-Type": kind}
+            async with http.request(method, f"http://amda{path}", data=body, headers=headers) as response:
                 assert response.status == status, path
                 assert response.content_type == "application/problem+json"
                 found = await response.json(content_type=None)
                 assert (found["status"], found.get("field", "")) == (status, field), path
                 assert found["title"]
+                assert found["remedy"]
+                assert found["type"].startswith("urn:amda:problem:")
+                assert response.headers.get("Allow") == ("GET, HEAD, POST" if status == 405 else None)
 
 
 async def test_linking_by_code_is_followed_to_its_end(api_rig: ApiRig, client: ApplianceClient) -> None:

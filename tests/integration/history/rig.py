@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from appliance.api.alerts import AlertsResource
-from appliance.api.history import CSV_PATH, LOG_PATH, HistoryResource
-from appliance.api.http import STREAMING, problems
-from appliance.config import Settings, load_settings
+from appliance.api.history import HistoryResource
+from appliance.api.routes import table
+from appliance.api.server import ApiServer
+from appliance.config import Limits, Settings, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.facts import QuotaUse, live_source
@@ -41,7 +41,7 @@ class Rig:
         self.ledger = Ledger(database, lambda: self.now, whatsapp="2.3000.7")
         self.socket = folder / "run" / "api.sock"
         self.history = self.make()
-        self._runner: web.AppRunner | None = None
+        self._server: ApiServer | None = None
 
     def all_settings(self, alerts: AlertSettings) -> Settings:
         """The rest as shipped."""
@@ -84,18 +84,14 @@ class Rig:
         await self.history.alerts.judge()
 
     async def serve(self) -> None:
-        app = web.Application(middlewares=[problems(30)])
-        app[STREAMING] = frozenset({LOG_PATH, CSV_PATH})
-        for resource in (
+        resources = (
             HistoryResource(self.history, store_finder(self.database)),
             AlertsResource(self.history.alerts, self.history.persons),
-        ):
-            app.add_routes(resource.routes())
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
+        )
         self.socket.parent.mkdir()
-        await web.UnixSite(self._runner, str(self.socket)).start()
+        self._server = ApiServer(table(resources), self.socket, Limits())
+        await self._server.start()
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()

@@ -1,0 +1,126 @@
+"""From a route of the table to a handler of the web framework: reads what the handler takes, sends what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import http
+import math
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from appliance.api.http import answer, invalid_value, read_body
+from appliance.api.routes import Answer, Call, Caller, Route, path_parameters
+from appliance.problems import invalid, not_found
+
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Where whoever keeps the door leaves the caller."""
+_ETAG_BYTES: Final = 12
+"""96 bits: two versions of one answer do not share a tag."""
+
+
+def handler_of(route: Route, limit_s: float) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """What the web framework calls for this route. `limit_s`: after so long a request is given up."""
+
+    @functools.wraps(route.handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        async with asyncio.timeout(None if route.endless else limit_s):
+            return await run(request)
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        call = Call(request, request[CALLER])
+        arguments = _path_arguments(route, request)
+        if route.signature.query is not None:
+            arguments["query"] = read_query(request, route.signature.query)
+        else:
+            _refuse_query(request)
+        if route.signature.body is not None:
+            arguments["body"] = await read_body(request, route.signature.body)
+        if route.signature.call:
+            arguments["call"] = call
+        return _response(route, request, await route.handler(**arguments))
+
+    return handle
+
+
+def read_query(request: web.Request, kind: type[msgspec.Struct]) -> Any:
+    """The request's query as a struct. Raises ProblemError 400 that names the parameter."""
+    lists = list_fields(kind)
+    values: dict[str, Any] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        if name in lists:
+            values[name] = given
+        elif len(given) > 1:
+            raise invalid(name, f"{name}: given {len(given)} times.", "Give it once.")
+        else:
+            values[name] = given[0]
+    try:
+        found = msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_value(error) from error
+    for name in values:
+        value = getattr(found, name)
+        if value is None:
+            raise invalid(name, f"{name}: no value.", "Leave it out instead.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise invalid(name, f"{name}: not a finite number.", "Give a number.")
+    return found
+
+
+@functools.cache
+def list_fields(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The parameters that may be given several times."""
+    hints = typing.get_type_hints(kind)
+    return frozenset(name for name, hint in hints.items() if typing.get_origin(hint) in (list, tuple))
+
+
+def _refuse_query(request: web.Request) -> None:
+    for name in request.query:
+        raise invalid(name, f"{name}: this call takes no query parameters.", "Leave it out.")
+
+
+def _path_arguments(route: Route, request: web.Request) -> dict[str, Any]:
+    """Raises ProblemError 404: what cannot be the name of anything names nothing."""
+    arguments = {}
+    for name in path_parameters(route.path):
+        text = request.match_info[name]
+        try:
+            if text.endswith("\n"):  # patterns of Python end before a last newline
+                raise msgspec.ValidationError
+            arguments[name] = msgspec.convert(text, route.signature.path[name], strict=False)
+        except msgspec.ValidationError:
+            shown = text[:40] if text.isprintable() else "of that name"
+            raise not_found(name, shown, "The listing has all that there are.") from None
+    return arguments
+
+
+def _response(route: Route, request: web.Request, result: Any) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if result is None:
+        return web.Response(status=http.HTTPStatus.NO_CONTENT)
+    if isinstance(result, Answer):
+        response = answer(result.body, result.status, result.headers)
+    else:
+        response = answer(result, route.status)
+    if request.method == "GET" and response.status == http.HTTPStatus.OK:
+        return tagged(request, response)
+    return response
+
+
+def tagged(request: web.Request, response: web.Response) -> web.Response:
+    """The answer with its `ETag`, or 304 if the client has it (RFC 9110, 13.1.2): who polls gets nothing twice."""
+    content = response.body if isinstance(response.body, bytes) else b""
+    tag = f'"{hashlib.blake2b(content, digest_size=_ETAG_BYTES).hexdigest()}"'
+    given = request.headers.get("If-None-Match", "")
+    if tag in (one.strip().removeprefix("W/") for one in given.split(",")):
+        response = web.Response(status=http.HTTPStatus.NOT_MODIFIED)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "no-cache, private"
+    return response
