@@ -13,6 +13,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, settings
 
+from appliance.media.compression.video import installed
+
 QUICK_EXAMPLES = 10
 """`./run-tests quick` looks for a regression, not for a new bug: it has 30 seconds for everything."""
 DEFAULT_EXAMPLES = 100
@@ -88,3 +90,12 @@ def pytest_unconfigure() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(pytest.ExitCode.TESTS_FAILED)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """A program that can play what was stored."""
+    found = installed()
+    if not found:
+        pytest.skip("there is no ffmpeg for this machine, neither on PATH nor as a wheel")
+    return found[0]

@@ -161,6 +161,8 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     """Of the media in bytes; 0: small, by kind."""
     mimetype: str = ""
+    seed: int = 0
+    """The same number gives the same media, for whomever it is sent to; 0: media that nobody has seen before."""
     view_once: ViewOnce = ViewOnce.NO
     edit_of: str = ""
     """The message whose text this one replaces."""

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from appliance.model import MediaKind
-from appliance.staging import media_content
+from appliance.staging import media_content, media_photo
 from appliance.staging.control_types import FaultKind, JournalKind
 from appliance.staging.crypto import media as media_crypto
 from appliance.staging.crypto.media import EncryptedMedia, MediaType
@@ -30,8 +30,9 @@ MAX_UPLOAD: Final = 128 * 1024 * 1024
 """The service's own limit for documents is larger; nobody rehearses with more."""
 CACHED_BYTES: Final = 24 * 1024 * 1024
 """Of blobs kept in memory: each linked device of an account fetches soon after the message. Others are made again."""
-IN_THREAD: Final = 512 * 1024
-"""Larger content is made and encrypted in a thread, so that the network goes on answering."""
+LARGE: Final = media_photo.LARGE
+"""From this many bytes on content is made and encrypted in a thread, so that the network goes on answering, and kept in
+a file: making it again would take a tenth of a second."""
 _PATH_SECRET: Final = "ccb=11-4&oh=01_Q5&oe=7FFFFFFF&_nc_sid=5e03e0"  # noqa: S105 - looks like the real parameters
 
 
@@ -46,7 +47,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     media_key: bytes
     media_type: MediaType
     file: str = ""
-    """For what cannot be made again: uploads, history."""
+    """For what cannot be made again (uploads, history), or not quickly."""
 
 
 class MediaHost:
@@ -66,10 +67,14 @@ class MediaHost:
 
     # ---- for the contacts
 
-    async def create(self, account: str, kind: MediaKind, mimetype: str, size: int) -> tuple[EncryptedMedia, str]:
-        """Make a file that nobody has seen before; the answer is its keys and its path on the host."""
-        seed = secrets.randbits(62)
-        media_key = secrets.token_bytes(media_crypto.KEY_SIZE)
+    async def create(
+        self, account: str, kind: MediaKind, mimetype: str, size: int, seed: int = 0
+    ) -> tuple[EncryptedMedia, str]:
+        """Make a file, one that nobody has seen before unless `seed` says which; the answer is its keys and its path on
+        the host."""
+        named = f"{kind.value}/{mimetype}/{seed}/{size}".encode()
+        media_key = hashlib.sha256(named).digest() if seed else secrets.token_bytes(media_crypto.KEY_SIZE)
+        seed = seed or secrets.randbits(62)
         token = secrets.token_urlsafe(24)
         stored = Stored(
             account=account,
@@ -80,9 +85,14 @@ class MediaHost:
             media_key=media_key,
             media_type=media_type_of(kind),
         )
-        encrypted = await self._encrypted(stored)
+        if size < LARGE:
+            encrypted = self._encrypted(stored)
+            self._remember(token, encrypted.blob)
+        else:
+            encrypted = await asyncio.to_thread(self._encrypted, stored)
+            stored = msgspec.structs.replace(stored, file=encrypted.file_enc_sha256.hex())
+            await asyncio.to_thread(self._write, stored.file, encrypted.blob)
         self._store.put("media", token, msgspec.msgpack.encode(stored))
-        self._remember(token, encrypted.blob)
         return encrypted, self.path_of(token, stored.media_type)
 
     async def keep(self, account: str, content: bytes, media_type: MediaType) -> tuple[EncryptedMedia, str]:
@@ -101,12 +111,14 @@ class MediaHost:
         """The blob behind a path, as a recipient would fetch it; None if there is none."""
         return await self._blob(direct_path.partition("?")[0].rpartition("/")[2])
 
-    async def _encrypted(self, stored: Stored) -> EncryptedMedia:
-        def make() -> EncryptedMedia:
-            content = media_content.make(MediaKind(stored.kind), stored.mimetype, stored.seed, stored.size)
-            return media_crypto.encrypt(content, stored.media_type, stored.media_key)
+    def _encrypted(self, stored: Stored) -> EncryptedMedia:
+        content = media_content.make(MediaKind(stored.kind), stored.mimetype, stored.seed, stored.size)
+        return media_crypto.encrypt(content, stored.media_type, stored.media_key)
 
-        return make() if stored.size <= IN_THREAD else await asyncio.to_thread(make)
+    def _write(self, name: str, blob: bytes) -> None:
+        part = self._folder / f"{name}.{secrets.token_hex(4)}.part"
+        part.write_bytes(blob)
+        part.replace(self._folder / name)
 
     def _remember(self, token: str, blob: bytes) -> None:
         if len(blob) > CACHED_BYTES // 4:
@@ -125,7 +137,7 @@ class MediaHost:
         stored = msgspec.msgpack.decode(kept, type=Stored)
         if stored.file:
             return await asyncio.to_thread((self._folder / stored.file).read_bytes)
-        return (await self._encrypted(stored)).blob
+        return self._encrypted(stored).blob
 
     def _account_of(self, token: str) -> str | None:
         kept = self._store.get("media", token)

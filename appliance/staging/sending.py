@@ -23,7 +23,7 @@ from appliance.staging.delivery import Delivery, Pending
 from appliance.staging.endpoints import Endpoints
 from appliance.staging.errors import RequestError
 from appliance.staging.journal import Journal
-from appliance.staging.media_content import DEFAULT_MIMETYPE, DEFAULT_SIZE, PICTURE_EDGE
+from appliance.staging.media_content import DEFAULT_MIMETYPE, DEFAULT_SIZE, dimensions
 from appliance.staging.media_host import MediaHost
 from appliance.staging.store import Store
 
@@ -235,7 +235,9 @@ class Sending:
             return body, hashlib.sha256(text.encode()).hexdigest(), len(text.encode())
         kind = request.kind.media_kind
         mimetype = request.mimetype or DEFAULT_MIMETYPE[kind]
-        file, path = await self.media.create(account.phone, kind, mimetype, request.size or DEFAULT_SIZE[kind])
+        size = request.size or DEFAULT_SIZE[kind]
+        file, path = await self.media.create(account.phone, kind, mimetype, size, request.seed)
+        width, height = dimensions(kind, mimetype, size)
         details = messages.MediaDetails(
             mimetype=mimetype,
             direct_path=path,
@@ -243,8 +245,8 @@ class Sending:
             caption=request.text,
             view_once=request.view_once is not ViewOnce.NO,
             seconds=3 if kind in _PLAYED else 0,
-            height=PICTURE_EDGE,
-            width=PICTURE_EDGE,
+            height=height,
+            width=width,
             file_name=f"document-{author[-3:]}.pdf" if kind is MediaKind.DOCUMENT else "",
         )
         message = messages.media(kind, file, details)

@@ -11,8 +11,6 @@ import zlib
 import pytest
 from PIL import Image
 
-from appliance.media.compression.video import installed
-
 
 def photo(width: int, height: int, *, seed: int = 1, quality: int = 92, **options: object) -> bytes:
     """Colours that change smoothly, with grain: about as many bytes as a camera's picture."""
@@ -32,14 +30,6 @@ def png_of(width: int, height: int) -> bytes:
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
-
-
-@pytest.fixture(scope="session")
-def ffmpeg() -> str:
-    found = installed()
-    if not found:
-        pytest.skip("there is no ffmpeg for this machine, neither on PATH nor as a wheel")
-    return found[0]
 
 
 @pytest.fixture(scope="session")
