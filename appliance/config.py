@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.history.settings import AlertSettings, HistorySettings
+from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
 from appliance.model_api import SettingView
 from appliance.protocol import CaptureSettings
@@ -166,6 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     redis: Redis
     storage: StorageSettings
+    compression: CompressionSettings
     capture: CaptureSettings
     pairing: Pairing
     keepalive: KeepaliveSettings
@@ -188,6 +190,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "engine": Engine,
     "redis": Redis,
     "storage": StorageSettings,
+    "compression": CompressionSettings,
     "capture": CaptureSettings,
     "pairing": Pairing,
     "keepalive": KeepaliveSettings,

@@ -79,7 +79,8 @@ async def _run(settings: Settings) -> None:
         bus = EventBus(database, settings.limits.events_kept)
         await bus.load()
 
-        media = await MediaRoom.open(settings.storage, paths.sessions, database, bus)
+        media = await MediaRoom.open(settings, database, bus)
+        stack.push_async_callback(media.close)
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
         ledger = Ledger(database, wall, whatsapp=configured_whatsapp_version(settings))

@@ -204,7 +204,9 @@ class MediaView(msgspec.Struct, frozen=True, kw_only=True):
     category: Category
     kind: MediaKind
     mimetype: str
+    """Of the stored bytes, by their content where that says it."""
     size: int
+    """Bytes as stored."""
     sha256: str
     """Of the bytes as they were downloaded."""
     key: str
@@ -217,6 +219,13 @@ class MediaView(msgspec.Struct, frozen=True, kw_only=True):
     caption: str = ""
     pinned: bool = False
     """No pruning takes it."""
+    original_size: int = 0
+    """Bytes as downloaded."""
+    stored_sha256: str = ""
+    """Of the stored bytes; another one than `sha256` if it was made smaller."""
+    treatment: str = "original"
+    """`compressed`, or why it was stored as it came: `original`, `little_gain`, `unreadable`, `too_demanding`,
+    `no_program`, `hurried`."""
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):

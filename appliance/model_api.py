@@ -202,6 +202,8 @@ class IntakeState(msgspec.Struct, frozen=True, kw_only=True):
     """Since the daemon started."""
     refused: int = 0
     """Since the daemon started: there was no room for so long that the spools were full."""
+    saved_bytes: int = 0
+    """Since the daemon started: by making things smaller, and by storing the same thing once."""
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):

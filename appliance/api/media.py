@@ -110,7 +110,7 @@ class MediaResource:
                 "Content-Length": str(end - start),
                 "Content-Disposition": f'attachment; filename="{view.key.rpartition("/")[2]}"',
                 "Accept-Ranges": "bytes",
-                "ETag": f'"{view.sha256}"',
+                "ETag": f'"{view.stored_sha256}"',
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "sandbox",
             },

@@ -87,12 +87,13 @@ def show(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption 
         ("session", item.session),
         ("category", item.category),
         ("kind", f"{item.kind} ({printable(item.mimetype)})"),
-        ("size", size(item.size)),
+        ("size", _size(item)),
         ("from", item.sender),
         ("chat", item.chat),
         ("sent", clock(item.sent_at)),
         ("stored", clock(item.stored_at)),
         ("message", item.message_id),
+        ("treatment", item.treatment),
         ("sha256", item.sha256),
         ("key", item.key),
         ("pinned", "yes" if item.pinned else "no"),
@@ -252,6 +253,12 @@ def _unused_name(target: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
+def _size(item: MediaView) -> str:
+    if item.size == item.original_size:
+        return size(item.size)
+    return f"{size(item.size)} (made smaller; it came with {size(item.original_size)})"
+
+
 def _check(item: MediaView, sha256: str) -> None:
-    if sha256 != item.sha256:
+    if sha256 != item.stored_sha256:
         raise CommandError("what arrived is not what was stored: its hash differs", "Try again; then check the disk.")

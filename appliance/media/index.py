@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from appliance.database import Database
+from appliance.media.compression.outcome import Treatment
 from appliance.model import Category, MediaKind, MediaView, mask_phone
 from appliance.model_api import PoisonView
 from appliance.protocol import SpoolItem
@@ -23,6 +24,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 0
     size: int = 0
     """As stored: content that several items share counts once."""
+
+
+class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes that stand for an item in the store."""
+
+    size: int
+    sha256: str
+    mimetype: str
+    treatment: str = Treatment.ORIGINAL.value
 
 
 class MediaIndex:
@@ -44,14 +54,17 @@ class MediaIndex:
         )
         return None if row is None else str(row["key"])
 
-    async def add(self, item: SpoolItem, key: str, mimetype: str, now: float) -> MediaView:
+    async def add(self, item: SpoolItem, key: str, stored: StoredAs, now: float) -> MediaView:
         """Record a stored item, and its object if that is new: then it is no longer pending. Durable on return."""
-        media_id = uuid.uuid4().hex
+        media_id, mimetype = uuid.uuid4().hex, stored.mimetype
         async with self._database.transaction() as connection:
+            before = await connection.execute_fetchall("SELECT mimetype FROM media WHERE key = ? LIMIT 1", (key,))
+            for row in before:  # what is there already decides what it is
+                mimetype = row["mimetype"]
             await connection.execute(
-                "INSERT OR IGNORE INTO objects (key, session, sha256, size, stored_at, original_size, stored_sha256)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (key, item.session, item.sha256, item.size, now, item.size, item.sha256),
+                "INSERT OR IGNORE INTO objects (key, session, sha256, size, stored_at, original_size, stored_sha256,"
+                " treatment) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, item.session, item.sha256, stored.size, now, item.size, stored.sha256, stored.treatment),
             )
             await connection.execute("DELETE FROM pending_objects WHERE key = ?", (key,))
             await connection.execute(
@@ -69,8 +82,8 @@ class MediaIndex:
         return view
 
     async def get(self, media_id: str) -> MediaView | None:
-        row = await self._database.fetch_one("SELECT * FROM media WHERE id = ?", (media_id,))
-        return None if row is None else _view(row)
+        rows = await self._database.fetch_all(_WITH_OBJECT.format("SELECT * FROM media WHERE id = ?"), (media_id,))
+        return _view(rows[0]) if rows else None
 
     async def search(
         self,
@@ -106,10 +119,8 @@ class MediaIndex:
         if before is not None:
             conditions.append("(stored_at, id) < (?, ?)")
             values += before
-        rows = await self._database.fetch_all(
-            f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?",  # noqa: S608
-            (*values, limit),
-        )
+        page = f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?"  # noqa: S608
+        rows = await self._database.fetch_all(_WITH_OBJECT.format(page), (*values, limit))
         return [_view(row) for row in rows]
 
     async def pin(self, media_id: str, *, pinned: bool) -> MediaView | None:
@@ -144,6 +155,13 @@ class MediaIndex:
         return [PoisonView(**dict(row)) for row in rows]
 
 
+_WITH_OBJECT: Final = (
+    "SELECT page.*, objects.size AS stored_size, stored_sha256, treatment FROM ({}) AS page"
+    " JOIN objects ON objects.key = page.key ORDER BY page.stored_at DESC, page.id DESC"
+)
+"""Items with what the store holds for them."""
+
+
 def mask_jid(jid: str) -> str:
     """Mask the parts of a JID that are phone numbers: the user of s.whatsapp.net, and the founder's number in the id
     of an old group. LIDs are no phone numbers.
@@ -168,7 +186,7 @@ def _view(row: sqlite3.Row) -> MediaView:
         category=Category(row["category"]),
         kind=MediaKind(row["kind"]),
         mimetype=row["mimetype"],
-        size=row["size"],
+        size=row["stored_size"],
         sha256=row["sha256"],
         key=row["key"],
         message_id=row["message_id"],
@@ -178,4 +196,7 @@ def _view(row: sqlite3.Row) -> MediaView:
         stored_at=row["stored_at"],
         caption=row["caption"],
         pinned=bool(row["pinned"]),
+        original_size=row["size"],
+        stored_sha256=row["stored_sha256"],
+        treatment=row["treatment"],
     )

@@ -177,3 +177,8 @@ def waiting_items(sessions: Path) -> dict[str, list[Holding]]:
         with contextlib.suppress(OSError), SpoolFolder(sessions / session, store) as spool:  # removed meanwhile
             waiting.setdefault(session, []).extend(spool.waiting(session))
     return {session: sorted(found, key=lambda item: item.newest_at) for session, found in waiting.items()}
+
+
+def waiting_bytes(sessions: Path) -> int:
+    """What waits in all spools together."""
+    return sum(item.size for items in waiting_items(sessions).values() for item in items)

@@ -19,7 +19,7 @@ import structlog
 
 from appliance.events import EventBus
 from appliance.media.holdings import Filter, Holdings, Pending
-from appliance.media.index import MediaIndex
+from appliance.media.index import MediaIndex, StoredAs
 from appliance.media.policy import Holding, above_share, choose, choose_oldest
 from appliance.media.settings import PruneMode, StorageSettings
 from appliance.media.store import ContentChangedError, ObjectStore, StoreError
@@ -95,8 +95,8 @@ class Vault:
             await self._clear_up()
 
     @_whole
-    async def add(self, item: SpoolItem, key: str, mimetype: str, data: BinaryIO) -> MediaView:
-        """Store an item; what the session holds already is only referred to. Durable on return.
+    async def add(self, item: SpoolItem, key: str, data: BinaryIO, stored: StoredAs) -> MediaView:
+        """Store an item as the bytes of `data`; what the session holds already is only referred to. Durable on return.
 
         Raises `NoRoomError`, `ContentChangedError` and `StoreError`; then nothing was stored.
         """
@@ -104,10 +104,10 @@ class Vault:
         async with self._contents.setdefault(content, asyncio.Lock()):
             async with self._lock:
                 if found := await self._index.find_object(*content):
-                    return await self._index.add(item, found, mimetype, self._clock())
-                await self._reserve(Pending(key=key, session=item.session, size=item.size))
+                    return await self._index.add(item, found, stored, self._clock())
+                await self._reserve(Pending(key=key, session=item.session, size=stored.size))
             try:
-                await self._store.put(key, data, size=item.size, sha256=item.sha256)
+                await self._store.put(key, data, size=stored.size, sha256=stored.sha256)
             except (StoreError, ContentChangedError):
                 self._uploads.discard(key)
                 async with self._lock:
@@ -118,7 +118,7 @@ class Vault:
                 raise
             async with self._lock:
                 try:
-                    view = await self._index.add(item, key, mimetype, self._clock())
+                    view = await self._index.add(item, key, stored, self._clock())
                     del self._pending[key]  # from now on the object itself counts
                 finally:
                     self._uploads.discard(key)

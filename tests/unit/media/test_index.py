@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.database import Database
-from appliance.media.index import PAGE_LIMIT, MediaIndex
+from appliance.media.index import PAGE_LIMIT, MediaIndex, StoredAs
 from appliance.model import MediaKind
 from appliance.protocol import SpoolItem
 
@@ -32,7 +32,8 @@ async def test_the_largest_page_can_ask_for_one_more_to_see_whether_another_foll
     database = await Database.open(tmp_path / "amda.db")
     index = MediaIndex(database)
     for number in range(PAGE_LIMIT + 1):
-        await index.add(_item(number), f"key{number}", "image/png", float(number))
+        stored = StoredAs(size=1, sha256=f"{number:064x}", mimetype="image/png")
+        await index.add(_item(number), f"key{number}", stored, float(number))
     found = await index.search(limit=PAGE_LIMIT + 1)
     assert [view.message_id for view in found] == [f"M{number}" for number in range(PAGE_LIMIT, -1, -1)]
     last = found[PAGE_LIMIT - 1]

@@ -16,16 +16,21 @@ import pytest
 
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media.compression.compressor import Compressor
+from appliance.media.compression.outcome import Result
+from appliance.media.compression.settings import CompressionSettings
+from appliance.media.compression.video import Ffmpeg
 from appliance.media.folder import FolderStore
 from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
-from appliance.media.intake import MediaIntake
+from appliance.media.intake import ITEM_TRIES, MediaIntake
 from appliance.media.settings import PruneMode, StorageSettings
 from appliance.media.store import StoreError
 from appliance.media.vault import Vault
 from appliance.model import Category, MediaKind
 from appliance.problems import ProblemError
 from appliance.protocol import Event, Spooled, SpoolItem
+from tests.unit.media.compression.conftest import photo
 
 JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 1000
 
@@ -38,13 +43,21 @@ class Rig:
         self.bus = EventBus(database, kept=1000)
         self.holdings = Holdings(database)
         self.settings = StorageSettings(path=folder / "media")
+        self.compressor = Compressor(CompressionSettings(), folder / "compressing", Ffmpeg([]))
         self.intake = self.intake_of(self.store)
 
     def intake_of(self, store: FolderStore, **changes: Any) -> MediaIntake:
         settings = msgspec.structs.replace(self.settings, **changes)
         vault = Vault(store, self.index, self.holdings, settings, self.bus, clock=lambda: 1_790_000_100.0)
         intake = MediaIntake(
-            self.sessions, vault, self.index, self.holdings, self.bus, settings.spool_bytes, lambda: 1_790_000_100.0
+            self.sessions,
+            vault,
+            self.index,
+            self.holdings,
+            self.compressor,
+            self.bus,
+            settings.spool_bytes,
+            lambda: 1_790_000_100.0,
         )
         self.vault = vault
         return intake
@@ -80,6 +93,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     made = Rig(tmp_path, database)
     await made.bus.load()
     yield made
+    await made.compressor.close()
     await database.close()
 
 
@@ -301,3 +315,100 @@ async def test_at_the_quota_media_waits_then_is_refused_visibly_and_room_lets_th
     with contextlib.suppress(asyncio.CancelledError):
         await running
     assert rig.intake.state.trouble == ""
+
+
+async def test_a_photo_is_stored_smaller_and_both_hashes_are_kept(rig: Rig) -> None:
+    data = photo(1200, 900)
+    rig.spool("a", data)
+    rig.spool("b", data, of="two")
+    await rig.intake.drain("one")
+    await rig.intake.drain("two")
+    for view in await rig.index.search():
+        stored = await rig.read(view.key)
+        assert len(stored) == view.size < len(data) == view.original_size
+        assert hashlib.sha256(stored).hexdigest() == view.stored_sha256 != view.sha256
+        assert view.sha256 == hashlib.sha256(data).hexdigest()
+        assert view.treatment == "compressed"
+    assert rig.vault.used == sum(view.size for view in await rig.index.search())
+    assert rig.intake.state.saved_bytes == 2 * len(data) - rig.vault.used
+    assert (await rig.holdings.usage(0.0))[0].original_size == len(data)
+
+
+async def test_the_same_again_is_not_made_smaller_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photo(1200, 900)
+    rig.spool("a", data)
+    await rig.intake.drain("one")
+    monkeypatch.setattr(rig.compressor, "compress", None)
+    rig.spool("b", data, category="deleted-messages")
+    await rig.intake.drain("one")
+    first, second = await rig.index.search()
+    assert (first.key, first.mimetype, first.size) == (second.key, second.mimetype, second.size)
+
+
+async def test_a_broken_picture_is_stored_as_it_came_and_marked(rig: Rig) -> None:
+    broken = photo(1200, 900)[:200_000]
+    rig.spool("a", broken)
+    await rig.intake.drain("one")
+    [view] = await rig.index.search()
+    assert await rig.read(view.key) == broken
+    assert (view.treatment, view.stored_sha256) == ("unreadable", view.sha256)
+
+
+async def test_a_photo_does_not_wait_for_a_film(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, released = asyncio.Event(), asyncio.Event()
+    compress = rig.compressor.compress
+
+    async def slow(source: BinaryIO, **what: Any) -> Result:
+        if what["kind"] is MediaKind.VIDEO:
+            begun.set()
+            await released.wait()
+        return await compress(source, **what)
+
+    monkeypatch.setattr(rig.compressor, "compress", slow)
+    rig.spool("film", b"\0\0\0\x18ftypisom" + bytes(200_000), kind=MediaKind.VIDEO)
+    events = rig.bus.subscribe(rig.bus.last_seq)
+    running = asyncio.create_task(rig.intake.run())
+    async with asyncio.timeout(10):
+        await begun.wait()
+        rig.spool("picture")
+        await rig.intake.on_event("one", "store1", Event(seq=1, at=0.0, body=Spooled(item="picture")))
+        assert (await anext(events)).data["message_id"] == "Mpicture"
+        released.set()
+        assert (await anext(events)).data["message_id"] == "Mfilm"
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+class _Picky(FolderStore):
+    """Refuses one content for ever, as a store does that takes something in it for a virus."""
+
+    def __init__(self, root: Path, refused: bytes) -> None:
+        super().__init__(root)
+        self._refused = hashlib.sha256(refused).hexdigest()
+
+    async def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> None:
+        if sha256 == self._refused:
+            raise StoreError("403 Forbidden")
+        await super().put(key, source, size=size, sha256=sha256)
+
+
+async def test_an_item_that_fails_while_others_get_through_is_set_aside(rig: Rig) -> None:
+    intake = rig.intake_of(_Picky(rig.store._root, JPEG))
+    folder = rig.spool("a")
+    for number in range(ITEM_TRIES - 1):
+        assert await rig.index.poison() == []
+        for _ in range(ITEM_TRIES + 1):
+            await drained(intake)  # nothing else gets through meanwhile: that counts only once
+        rig.spool(f"b{number}", JPEG + bytes([number]))
+        await drained(intake)
+    [poison] = await rig.index.poison()
+    assert (poison.item, "403 Forbidden" in poison.reason) == ("a", True)
+    assert len(await rig.index.search()) >= ITEM_TRIES - 1
+    assert (folder / "poison" / "a.data").exists()
+    assert intake.state.poisoned == 1
+
+
+async def drained(intake: MediaIntake) -> None:
+    with contextlib.suppress(ProblemError):
+        await intake.drain("one")

@@ -17,7 +17,7 @@ from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.folder import FolderStore
 from appliance.media.holdings import Holdings
-from appliance.media.index import MediaIndex
+from appliance.media.index import MediaIndex, StoredAs
 from appliance.media.keys import object_key
 from appliance.media.settings import StorageSettings
 from appliance.media.vault import Vault
@@ -148,4 +148,5 @@ class VaultRig:
             caption=f"number {self._number}",
         )
         key = object_key(category, session, self.now, sha256, "jpg")
-        return await self.vault.add(item, key, "image/jpeg", io.BytesIO(data))
+        stored = StoredAs(size=len(data), sha256=sha256, mimetype="image/jpeg")
+        return await self.vault.add(item, key, io.BytesIO(data), stored)
