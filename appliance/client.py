@@ -42,6 +42,10 @@ REQUEST_S: Final = 130.0
 """A little more than the daemon's own limit for a request, so that its explanation arrives."""
 _WAIT_S: Final = 25.0
 """One long poll for a change of a linking attempt; the next one follows without a gap."""
+RESTART_PATIENCE_S: Final = 30.0
+"""A restarted daemon is back in about two seconds; one that crashed is started again a little later."""
+_AWAY_PAUSE_S: Final = 0.5
+"""Between two looks whether it is back."""
 
 T = TypeVar("T")
 
@@ -134,15 +138,31 @@ class ApplianceClient(HistoryCalls, StorageCalls):
         """The attempt; with `wait_s` as soon as it is newer than `since` (its `updated_at`)."""
         return await self._get(f"/v1/pairings/{pairing}", PairingView, {"since": repr(since), "wait_s": repr(wait_s)})
 
-    async def follow_pairing(self, view: PairingView) -> AsyncIterator[PairingView]:
-        """The attempt as it is now and after every change, until it has ended."""
+    async def follow_pairing(
+        self, view: PairingView, *, patience_s: float = RESTART_PATIENCE_S
+    ) -> AsyncIterator[PairingView]:
+        """The attempt as it is now and after every change, until it has ended. A daemon that is away for less than
+        `patience_s` is waited for: the next one tells what became of the attempt."""
         while True:
             yield view
             if view.state.final:
                 return
             seen = view
             while view.updated_at <= seen.updated_at and not view.state.final:
-                view = await self.pairing(seen.id, since=seen.updated_at, wait_s=_WAIT_S)
+                view = await self._pairing_patiently(seen, patience_s)
+
+    async def _pairing_patiently(self, seen: PairingView, patience_s: float) -> PairingView:
+        """Raises NotRunningError when nobody has answered for `patience_s`."""
+        loop = asyncio.get_running_loop()
+        away_since: float | None = None
+        while True:
+            try:
+                return await self.pairing(seen.id, since=seen.updated_at, wait_s=_WAIT_S)
+            except NotRunningError:
+                away_since = loop.time() if away_since is None else away_since
+                if loop.time() - away_since >= patience_s:
+                    raise
+            await asyncio.sleep(_AWAY_PAUSE_S)
 
     async def cancel_pairing(self, pairing: str) -> PairingView:
         return await self._call("POST", f"/v1/pairings/{pairing}/cancel", PairingView)
