@@ -7,7 +7,7 @@ from typing import Protocol
 
 import aiosqlite
 
-from appliance.model import SessionView
+from appliance.model import SessionState, SessionView
 from appliance.protocol import CommandBody, Event, Reply
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
@@ -80,6 +80,11 @@ class SessionControl(Protocol):
         ...
 
     def on_remove(self, callback: RemovalCallback) -> None: ...
+
+    async def show_linking(self, session: str, state: SessionState | None) -> None:
+        """Queued, pairing, or (None) neither any more: shown for a session that has no login in use. One that is
+        unknown is left alone."""
+        ...
 
     async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttempt:
         """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. 409 names who holds the session."""

@@ -78,6 +78,7 @@ class FakeSessions:
         self.removed: list[tuple[str, bool]] = []
         self.commands: list[tuple[str, CommandBody]] = []
         self.fork_server_trouble = ""
+        self.linking: list[tuple[str, SessionState | None]] = []
         self._removals: list[RemovalCallback] = []
 
     def change(self, session: str, **changes: object) -> None:
@@ -144,6 +145,9 @@ class FakeSessions:
 
     def on_remove(self, callback: RemovalCallback) -> None:
         self._removals.append(callback)
+
+    async def show_linking(self, session: str, state: SessionState | None) -> None:
+        self.linking.append((session, state))
 
     async def begin_pairing(self, session: str, attempt_id: str) -> LinkAttempt:
         if holder := self.held.get(session):

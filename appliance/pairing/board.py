@@ -7,13 +7,13 @@ the two are made to agree again, so that nothing stays stuck and nobody is told 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
 from appliance.events import EventBus
-from appliance.model import PairingState, PairingView, mask_phone
+from appliance.model import PairingState, PairingView, SessionState, mask_phone
 from appliance.pairing import texts
 from appliance.pairing.attempt import Attempt
 from appliance.pairing.record import PairingRecord
@@ -36,12 +36,16 @@ class Board:
         record: PairingRecord,
         bus: EventBus,
         clock: Callable[[], float] = time.time,
+        *,
+        show: Callable[[str, SessionState | None], Awaitable[None]],
     ) -> None:
+        """`show`: tells the sessions' room that a session is queued, being linked, or neither any more."""
         self.attempts: dict[str, Attempt] = {}
         self._queue = queue
         self._record = record
         self._bus = bus
         self._clock = clock
+        self._show = show
         self._unheard: dict[str, tuple[int | None, Verdict, bool]] = {}
 
     def attempt(self, attempt_id: str) -> Attempt | None:
@@ -81,6 +85,7 @@ class Board:
         phone = None if attempt.phone is None else mask_phone(attempt.phone)
         _log.info("pairing", session=attempt.session, state=attempt.state, phone=phone)
         await self._bus.publish("pairing.state", attempt.session, id=attempt.id, state=attempt.state)
+        await self._show(attempt.session, _shown_as(attempt.state))
 
     async def end(self, attempt: Attempt, ending: Ending | None) -> None:
         """Give an attempt its end (None: linked) in Redis, in the record and here."""
@@ -118,7 +123,9 @@ class Board:
         for job_id in waiting:
             job = await self._queue.get(job_id)
             if job is not None and job_id not in self.attempts:
-                await self._record.save(self.from_job(job))
+                attempt = self.from_job(job)
+                await self._record.save(attempt)
+                await self._show(attempt.session, _shown_as(attempt.state))
         left = []
         for view in await self._record.open_attempts():
             job = await self._queue.get(view.id)
@@ -156,6 +163,7 @@ class Board:
         job = await self._queue.get(attempt.id)
         if job is not None and job.owner:
             self.attempts.pop(attempt.id, None)  # another daemon of this node has taken it
+            await self._show(attempt.session, None)
             return
         place = await self._queue.enqueue(
             attempt.id,
@@ -168,6 +176,13 @@ class Board:
         )
         if not isinstance(place, Queued):
             await self.end(attempt, texts.CROWDED_OUT)
+
+
+def _shown_as(state: PairingState) -> SessionState | None:
+    """What a session is that has an attempt in this state."""
+    if state.final:
+        return None
+    return SessionState.QUEUED if state is PairingState.QUEUED else SessionState.PAIRING
 
 
 def verdict_of(attempt: Attempt, ending: Ending | None) -> Verdict:

@@ -32,7 +32,7 @@ from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
 from appliance.sessions.spec import usable_proxy
 from appliance.sessions.supervisor import Supervisor
-from appliance.sessions.views import remedy_of, view_of
+from appliance.sessions.views import Shown, remedy_of, view_of
 from appliance.sessions.worker_link import LinkDownError
 
 NAME_MAX: Final = 80
@@ -75,6 +75,7 @@ class SessionService:
         self._view_callbacks: list[ViewCallback] = []
         self._removal_callbacks: list[RemovalCallback] = []
         self._linking = Linking(self._supervisor, self._registry, self._locks)
+        self._linking_shown: dict[str, Shown] = {}
 
     async def load(self) -> None:
         """Read the sessions, adopt the workers that run, start those that should."""
@@ -223,6 +224,7 @@ class SessionService:
                 await callback(session, purge)
             await self._supervisor.drop(session)
             await self._registry.delete(session)
+            self._linking_shown.pop(session, None)
             folder = self._supervisor.settings.paths.sessions / session
             if folder.exists():
                 await asyncio.to_thread(shutil.rmtree, folder)
@@ -232,6 +234,17 @@ class SessionService:
         """Spawn a PAIR worker on the fresh store sessions/<session>/<attempt_id>. The session's operation lock is held
         until the attempt is promoted or discarded. Raises 404, 409, 503."""
         return await self._linking.begin(self._runner(session), attempt_id)
+
+    async def show_linking(self, session: str, state: SessionState | None) -> None:
+        """What the pairing room says of a session; see `interfaces.SessionControl`."""
+        runner, before = self._supervisor.runners.get(session), self._linking_shown.get(session)
+        if runner is None or (None if before is None else before.state) is state:
+            return
+        if state is None:
+            del self._linking_shown[session]
+        else:
+            self._linking_shown[session] = Shown(state, self._wall())
+        await self._tell_change(runner.row)
 
     # ---- helpers ----------------------------------------------------------------------------------------------------
 
@@ -258,7 +271,8 @@ class SessionService:
         return {row["session"]: row["losses"] for row in rows}
 
     def _view(self, row: SessionRow, losses: dict[str, int] | None = None) -> SessionView:
-        return view_of(row, self._supervisor.runners.get(row.id), (losses or {}).get(row.id, 0))
+        runner, linking = self._supervisor.runners.get(row.id), self._linking_shown.get(row.id)
+        return view_of(row, runner, (losses or {}).get(row.id, 0), linking)
 
     async def _tell_change(self, row: SessionRow) -> None:
         view = self._view(row)

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from appliance.model import ADVICE, SessionState, SessionView, mask_phone
 from appliance.sessions.proxy import show_proxy
 from appliance.sessions.registry import SessionRow
 from appliance.sessions.runner import SessionRunner
 
+_NOT_IN_USE: Final = frozenset(
+    {
+        SessionState.NEW,
+        SessionState.NEEDS_PAIRING,
+        SessionState.REPLACED,
+        SessionState.BANNED,
+        SessionState.FAILED,
+        SessionState.STOPPED,
+    }
+)
+"""Where no login works, that somebody is linking the session is what matters. A login that works, or is on its way to,
+matters more than the one that may replace it."""
 
-def view_of(row: SessionRow, runner: SessionRunner | None, losses_today: int) -> SessionView:
+
+class Shown(msgspec.Struct, frozen=True):
+    """Queued or pairing, as the pairing room says, and since when."""
+
+    state: SessionState
+    since: float
+
+
+def view_of(
+    row: SessionRow, runner: SessionRunner | None, losses_today: int, linking: Shown | None = None
+) -> SessionView:
     """What is known, in plain words. Before the fork server was reached, nothing is known of a session's process."""
     memory = row.memory
     process = None if runner is None else runner.process
     alive = process if process is not None and not process.gone.is_set() else None
-    state, detail = memory.state, memory.detail
+    state, detail, since = memory.state, memory.detail, memory.since
     if runner is not None and not runner.booted and memory.linked and memory.wanted:
         state, detail = SessionState.CONNECTING, "Waiting for the fork server."
+    if linking is not None and state in _NOT_IN_USE:
+        state, detail, since = linking.state, "", linking.since
     beat = None if runner is None or runner.evidence is None else runner.evidence.heartbeat
     return SessionView(
         id=row.id,
@@ -23,7 +51,7 @@ def view_of(row: SessionRow, runner: SessionRunner | None, losses_today: int) ->
         state=state,
         meaning=ADVICE[state].meaning,
         remedy=_for(row.id, state),
-        since=memory.since,
+        since=since,
         created_at=row.created_at,
         wanted=memory.wanted,
         generation=row.generation,
