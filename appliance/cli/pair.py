@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, print_json, with_client
-from appliance.model import PairingState
+from appliance.model import PairingState, PairMethod
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
@@ -24,9 +24,12 @@ _EXIT: Final = {
     PairingState.FAILED: Exit.FAILED,
 }
 _STEPS: Final = {
-    PairingState.QUEUED: "Waiting for a free place …",
     PairingState.STARTING: "Asking WhatsApp …",
     PairingState.CONFIRMING: "The phone has accepted; logging in for the first time …",
+}
+_ON_THE_PHONE: Final = {
+    PairMethod.CODE: "On the phone: WhatsApp → Linked devices → Link a device → Link with phone number instead.",
+    PairMethod.QR: "On the phone: WhatsApp → Linked devices → Link a device; point its camera at this:",
 }
 
 
@@ -92,13 +95,15 @@ class _Display:
         value = view.code or view.qr
         if value is None:
             step = _STEPS.get(view.state)
-            if view.position is not None:
-                step = f"Place {view.position} in the queue, about {view.wait_s or 0:.0f} s to wait …"
+            if view.position is not None and view.wait_s:
+                step = f"Place {view.position} in the queue, about {view.wait_s:.0f} s to wait …"
             if step is not None and step != self._said:
                 print(step, flush=True)
             self._said = step
             return
         if value != self._shown:
+            if self._shown is None:
+                print(_ON_THE_PHONE[view.method], flush=True)
             self._shown = value
             if view.qr is not None:
                 _draw(view.qr)

@@ -29,16 +29,18 @@ def rules_of(settings: Pairing) -> Rules:
     )
 
 
-def refusal(limited: Limited, session: str, now: float) -> ProblemError:
+def refusal(limited: Limited, session: str, now: float, settings: Pairing) -> ProblemError:
     """As a 429 with Retry-After."""
     left = max(1.0, limited.until - now)
     when = f"Come back in {in_words(left)}"
     lift = f"or let an operator lift the limit: amda pairing lift {session}"
     match limited.what:
         case "session":
-            return too_many(f"Session {session} was shown a code already a moment ago.", f"{when}, {lift}", left)
+            detail = f"Session {session} was shown a code less than {in_words(settings.code_interval_s)} ago."
+            return too_many(detail, f"{when}, {lift}", left)
         case "phone":
-            return too_many("A code for this number was shown already a moment ago.", f"{when}, {lift}", left)
+            detail = f"A code for this number was shown less than {in_words(settings.number_interval_s)} ago."
+            return too_many(detail, f"{when}, {lift}", left)
         case "cool":
             detail = "WhatsApp refuses codes for this number for now (429): too many were asked for."
             return too_many(detail, f"{when}; every further try before prolongs it.", left)

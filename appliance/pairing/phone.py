@@ -11,11 +11,10 @@ from appliance.problems import ProblemError, invalid
 _FIELD: Final = "phone"
 _EXAMPLE: Final = "Write it like +221 77 123 45 12."
 _LENGTHS: Final = {
-    phonenumbers.ValidationResult.TOO_SHORT: "is too short for its country",
-    phonenumbers.ValidationResult.TOO_LONG: "is too long for its country",
-    phonenumbers.ValidationResult.INVALID_COUNTRY_CODE: "begins with a country code that does not exist",
-    phonenumbers.ValidationResult.INVALID_LENGTH: "has a length that its country does not use",
-    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "lacks the area code",
+    phonenumbers.ValidationResult.TOO_SHORT: "is too short for {where}",
+    phonenumbers.ValidationResult.TOO_LONG: "is too long for {where}",
+    phonenumbers.ValidationResult.INVALID_LENGTH: "has a length that {where} does not use",
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "lacks the country or the area code",
 }
 
 
@@ -25,10 +24,10 @@ def parse_phone(text: str, country: str | None = None) -> str:
     Raises ProblemError 400 that says what is wrong with the number, without repeating it.
     """
     text = text.strip()
+    if any(character.isalpha() for character in text):
+        raise _bad("holds letters", "Write digits only, with the country code, like +221 77 123 45 12.")
     if not any(character.isdigit() for character in text):
         raise _bad("holds no digits", _EXAMPLE)
-    if any(character.isalpha() for character in text):
-        raise _bad("holds letters", "Write digits only, with the country code: " + _EXAMPLE[0].lower() + _EXAMPLE[1:])
     international = text.startswith(("+", "00"))
     if text.startswith("00"):
         text = "+" + text[2:]
@@ -43,11 +42,11 @@ def parse_phone(text: str, country: str | None = None) -> str:
             raise _bad("begins with a country code that does not exist", _EXAMPLE) from error
         raise _bad("is not a phone number", _EXAMPLE) from error
     length = phonenumbers.is_possible_number_with_reason(number)
+    where = f"{phonenumbers.region_code_for_country_code(number.country_code or 0)} (+{number.country_code})"
     if length != phonenumbers.ValidationResult.IS_POSSIBLE:
-        raise _bad(_LENGTHS.get(length, "cannot be a phone number"), _EXAMPLE)
+        raise _bad(_LENGTHS.get(length, "cannot be a phone number").format(where=where), _EXAMPLE)
     if not phonenumbers.is_valid_number(number):
-        where = phonenumbers.region_code_for_country_code(number.country_code or 0)
-        raise _bad(f"does not exist in the numbering plan of {where} (+{number.country_code})", "Check its digits.")
+        raise _bad(f"does not exist in the numbering plan of {where}", "Check its digits.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

@@ -61,6 +61,9 @@ REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError)
 """What the client raises when the server is away, starting, full or broken."""
 
 
+_TIMEOUTS: Final = (TimeoutError, redis.exceptions.TimeoutError)
+
+
 def explain(error: Exception) -> str:
     """One plain sentence without addresses or credentials.
 
@@ -74,6 +77,8 @@ def explain(error: Exception) -> str:
             return "Redis refuses our credentials"
         case redis.exceptions.TimeoutError() | TimeoutError():
             return "Redis does not answer"
+        case redis.exceptions.ConnectionError() if isinstance(error.__cause__, _TIMEOUTS):
+            return "Redis does not answer"  # it hung while the client said hello, or all connections wait for it
         case redis.exceptions.ConnectionError() | OSError():
             return "Redis is not running"
         case _:

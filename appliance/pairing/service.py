@@ -46,7 +46,8 @@ _ELSEWHERE_S: Final = 1.0
 """How often an attempt that another daemon leads is looked at while somebody waits for a change."""
 _CANCEL_S: Final = 15.0
 """A holder in another daemon hears of a cancellation when it next extends its lock."""
-_UNLINKED: Final = frozenset({SessionState.NEW, SessionState.NEEDS_PAIRING})
+_UNLINKED: Final = frozenset({SessionState.NEW, SessionState.NEEDS_PAIRING, SessionState.QUEUED, SessionState.PAIRING})
+"""The last two are shown only of sessions that have no login in use."""
 _AFTER_FAILURE: Final = frozenset({SessionState.BANNED, SessionState.FAILED, SessionState.REPLACED})
 """Linked by their last word, but of no use: linking them again needs no special permission."""
 
@@ -79,7 +80,7 @@ class PairingService:
             clock=clock,
         )
         fences = Fences(record.database)
-        self._board = Board(self._queue, record, bus, clock)
+        self._board = Board(self._queue, record, bus, clock, show=sessions.show_linking)
         linker = Linker(sessions, record, fences, settings, asyncio.Semaphore(settings.heavy))
         self._dispatcher = Dispatcher(self._board, self._queue, fences, linker, self._slots)
 
@@ -145,7 +146,7 @@ class PairingService:
                 case Busy():
                     return await self._other(attempt, answer)
                 case Limited():
-                    raise refusal(answer, attempt.session, self._clock())
+                    raise refusal(answer, attempt.session, self._clock(), self._settings)
             attempt.seq = attempt.seq or answer.seq
             let_in = True
         except REDIS_ERRORS as error:
@@ -164,10 +165,10 @@ class PairingService:
             raise conflict("Another attempt for this session has ended just now.", "Ask again.")
         if job.session != attempt.session:
             mine = self._board.attempt(job.id)
-            state = mine.state if mine is not None else _state_of(job)
+            state = _state_of(job) if mine is None or mine.state.final else mine.state
             raise conflict(
-                f"This number is being linked already, for session {job.session}, which is {state} since"
-                f" {in_words(self._clock() - job.created_at)}.",
+                f"This number is being linked already, for session {job.session}: {texts.STEPS[state]}, begun"
+                f" {in_words(self._clock() - job.created_at)} ago.",
                 f"Wait for its end, or cancel it: amda pairing cancel {job.id}",
             )
         view = await self._elsewhere(job)
@@ -198,10 +199,13 @@ class PairingService:
         if linked and not relink:
             raise conflict(
                 f"Session {view.id} is linked already ({view.state}).",
-                "Nothing to do. To link it anew all the same: amda pair ID --relink",
+                f"Nothing to do. To link it anew all the same: amda pair {view.id} --relink …",
             )
         if number is not None and (other := await self._record.session_of_number(number, view.id)):
-            raise conflict(f"This number is linked to session {other} already.", "Use or remove that session.")
+            raise conflict(
+                f"This number is linked to session {other} already.",
+                f"Use that session, or remove it first: amda session remove {other}",
+            )
 
     # ---- following --------------------------------------------------------------------------------------------------
 

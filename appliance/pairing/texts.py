@@ -9,6 +9,14 @@ import msgspec
 from appliance.model import PairingState, Problem
 from appliance.protocol import PairFailed
 
+STEPS: Final = {
+    PairingState.QUEUED: "waiting in the queue",
+    PairingState.STARTING: "asking WhatsApp for a code",
+    PairingState.WAITING: "its code is on the screen",
+    PairingState.CONFIRMING: "the phone has accepted",
+}
+"""What an attempt that has no end yet is at."""
+
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """The final state of an attempt that did not succeed, in plain words."""

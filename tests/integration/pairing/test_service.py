@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from appliance.model import PairingState, PairMethod, SessionState
+from appliance.pairing import redis_client
 from appliance.problems import ProblemError
 from appliance.protocol import PairFailed
 from tests.integration.pairing.rig import CODE_LIFE_S, ONLINE, OTHER_PHONE, PAIRED, PHONE, Rig
@@ -125,7 +128,7 @@ async def test_a_second_daemon_gets_the_first_ones_state_and_code_and_begins_not
     assert (view.state, view.code) == (PairingState.WAITING, "ABCD-EFGH")
     assert view.remaining_s == pytest.approx(CODE_LIFE_S, abs=5)
     assert rig.sessions.begun.empty()
-    with pytest.raises(ProblemError, match="for session one, which is waiting"):
+    with pytest.raises(ProblemError, match=r"for session one: its code is on the screen, begun .* second"):
         await second.request("two", PairMethod.CODE, PHONE)
     with pytest.raises(ProblemError, match="being linked already, by code"):
         await second.request("one", PairMethod.CODE, OTHER_PHONE)
@@ -155,6 +158,42 @@ async def test_redis_away_is_said_and_nothing_is_begun(rig: Rig) -> None:
     assert rig.sessions.begun.empty()
     await rig.server.start()
     await service.request("one", PairMethod.CODE, PHONE)
+
+
+async def test_redis_that_hangs_is_not_called_stopped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "ANSWER_S", 0.2)
+    service = await rig.service()
+    assert rig.server.pid is not None
+    os.kill(rig.server.pid, signal.SIGSTOP)
+    with pytest.raises(ProblemError, match="right now, because Redis does not answer"):
+        await service.request("one", PairMethod.CODE, PHONE)
+    os.kill(rig.server.pid, signal.SIGCONT)
+    assert (await service.request("one", PairMethod.CODE, PHONE)).state is not PairingState.FAILED
+
+
+async def test_while_it_is_being_linked_the_session_says_so(rig: Rig) -> None:
+    service = await rig.service(slots=1)
+    await rig.shown(service)
+    second = await service.request("two", PairMethod.CODE, OTHER_PHONE)
+    await service.cancel(second.id)
+    [first] = await service.recent("one")
+    await service.cancel(first.id)
+    told = dict.fromkeys(rig.sessions.linking)  # each step tells; what is shown changes with some of them
+    assert list(told) == [
+        *(("one", SessionState.QUEUED), ("one", SessionState.PAIRING)),
+        *(("two", SessionState.QUEUED), ("two", None), ("one", None)),
+    ]
+
+
+async def test_those_in_line_are_shown_so_by_the_next_daemon(rig: Rig) -> None:
+    dead = await rig.service(slots=1)
+    await rig.shown(dead)
+    await dead.request("two", PairMethod.CODE, OTHER_PHONE)
+    await rig.die(dead)
+    rig.sessions.linking.clear()
+    await rig.service(slots=1)
+    assert ("two", SessionState.QUEUED) in rig.sessions.linking
+    assert ("one", SessionState.PAIRING) not in rig.sessions.linking
 
 
 async def test_attempt_that_cannot_prove_its_lock_stops_itself(rig: Rig) -> None:
