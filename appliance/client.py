@@ -13,6 +13,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from appliance import client_wire
+from appliance.client_access import AccessCalls
 from appliance.client_history import HistoryCalls
 from appliance.client_storage import StorageCalls
 from appliance.client_wire import BrokenOffError, Response
@@ -71,7 +72,7 @@ class ApiError(ClientError):
         self.retry_after_s = retry_after_s
 
 
-class ApplianceClient(HistoryCalls, StorageCalls):
+class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
     """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
 
     def __init__(self, socket: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from appliance.api.settings import ApiSettings
 from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
@@ -176,6 +177,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history: HistorySettings
     alerts: AlertSettings
     limits: Limits
+    api: ApiSettings
     log: Log
 
     @property
@@ -199,6 +201,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "history": HistorySettings,
     "alerts": AlertSettings,
     "limits": Limits,
+    "api": ApiSettings,
     "log": Log,
 }
 _CAPTURE_DESCRIPTIONS: Final = {

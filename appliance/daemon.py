@@ -14,6 +14,7 @@ import time
 import structlog
 
 from appliance import __version__
+from appliance.api.access import Access
 from appliance.api.alerts import AlertsResource
 from appliance.api.documentation import described_table
 from appliance.api.events import EventsResource
@@ -115,17 +116,8 @@ async def _run(settings: Settings) -> None:
             lambda: media.intake.state,
             paths.state_dir,
         )
-        status = StatusResource(
-            settings=settings,
-            node_id=node_id,
-            started_at=started_at,
-            sessions=sessions,
-            media=media.index,
-            intake=lambda: media.intake.state,
-            bus=bus,
-            health=health,
-        )
-        resources = (
+        access = await Access.open(database, settings.api)
+        routes = described_table(
             SessionsResource(sessions, media.index, settings.limits.sessions),
             PairingsResource(pairing),
             MediaResource(media.index, media.store, media.vault),
@@ -133,17 +125,25 @@ async def _run(settings: Settings) -> None:
             HistoryResource(history, store_finder(database)),
             AlertsResource(history.alerts, history.persons),
             EventsResource(bus),
-            status,
+            StatusResource(
+                settings=settings,
+                node_id=node_id,
+                started_at=started_at,
+                sessions=sessions,
+                media=media.index,
+                intake=lambda: media.intake.state,
+                bus=bus,
+                health=health,
+            ),
+            *access.resources(),
         )
-        api = ApiServer(described_table(resources), paths.api_socket, settings.limits)
-        await api.start()
-        stack.push_async_callback(api.stop)
+        api = await stack.enter_async_context(ApiServer(routes, paths.api_socket, settings.limits, access))
         stack.push_async_callback(bus.close)  # before the API waits for its subscribers
 
         await bus.publish("appliance.started", release=__version__, pid=os.getpid())
         await health.log_degraded()
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
-        await run_until(stop, media.intake.run(), media.keeper.run(), history.run(), manager.keep_alive())
+        await run_until(stop, media.intake.run(), media.keeper.run(), history.run(), api.run(), manager.keep_alive())
         manager.stopping()
         _log.info("the daemon ends; sessions go on")

@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from appliance.api.gatekeeper import admit
 from appliance.api.http import answer, invalid_value, read_body
-from appliance.api.routes import Answer, Call, Caller, Route, path_parameters
-from appliance.problems import invalid, not_found
+from appliance.api.repeats import Repeats
+from appliance.api.routes import Access, Answer, Call, Caller, Route, path_parameters
+from appliance.problems import ProblemError, invalid, not_found, problem
 
 CALLER: Final = web.RequestKey("caller", Caller)
 """Where whoever keeps the door leaves the caller."""
@@ -24,8 +26,17 @@ _ETAG_BYTES: Final = 12
 """96 bits: two versions of one answer do not share a tag."""
 
 
-def handler_of(route: Route, limit_s: float) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """What the web framework calls for this route. `limit_s`: after so long a request is given up."""
+SESSION: Final = web.RequestKey("session", str)
+"""The session that a call is about, for the audit."""
+
+
+def handler_of(
+    route: Route, limit_s: float, body_s: float, repeats: Repeats
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """What the web framework calls for this route.
+
+    `limit_s`: after so long a request is given up; `body_s`: within this its body must have arrived.
+    """
 
     @functools.wraps(route.handler)
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -34,16 +45,24 @@ def handler_of(route: Route, limit_s: float) -> Callable[[web.Request], Awaitabl
 
     async def run(request: web.Request) -> web.StreamResponse:
         call = Call(request, request[CALLER])
+        admit(route, call.caller)
         arguments = _path_arguments(route, request)
         if route.signature.query is not None:
             arguments["query"] = read_query(request, route.signature.query)
         else:
             _refuse_query(request)
         if route.signature.body is not None:
-            arguments["body"] = await read_body(request, route.signature.body)
+            arguments["body"] = await read_body(request, route.signature.body, body_s)
+        _keep_to_session(route, call.caller, arguments)
+        if session := _session_of(arguments):
+            request[SESSION] = session
         if route.signature.call:
             arguments["call"] = call
-        return _response(route, request, await route.handler(**arguments))
+        key = request.headers.get("Idempotency-Key")
+        if route.creates is None or key is None:
+            return _response(route, request, await route.handler(**arguments))
+        work = functools.partial(route.handler, **arguments)
+        return _response(route, request, await repeats.once(route, call.caller.key, key, arguments.get("body"), work))
 
     return handle
 
@@ -78,6 +97,46 @@ def list_fields(kind: type[msgspec.Struct]) -> frozenset[str]:
     """The parameters that may be given several times."""
     hints = typing.get_type_hints(kind)
     return frozenset(name for name, hint in hints.items() if typing.get_origin(hint) in (list, tuple))
+
+
+def _keep_to_session(route: Route, caller: Caller, arguments: dict[str, Any]) -> None:
+    """A caller of one session deals with that one: what names none is narrowed to it, what names another is refused.
+
+    Raises ProblemError: 403, or 404 for another session's own address.
+    """
+    mine = caller.session
+    if mine is None:
+        return
+    named = "session" in route.signature.path
+    if named and arguments["session"] != mine:
+        raise not_found("session", arguments["session"], "List them: amda session list")
+    for part in ("query", "body"):
+        given = arguments.get(part)
+        if given is None or "session" not in given.__struct_fields__:
+            continue
+        named = True
+        if given.session is None:
+            arguments[part] = msgspec.structs.replace(given, session=mine)
+        elif given.session != mine:
+            raise _only_for(mine)
+    if not named and not route.own_session_check and route.access is not Access.PUBLIC:
+        raise _only_for(mine)
+
+
+def _only_for(session: str) -> ProblemError:
+    detail = f"This token is for the session {session} only."
+    return problem("scope", "Not allowed", 403, detail, remedy="Use a token without a session.")
+
+
+def _session_of(arguments: dict[str, Any]) -> str | None:
+    """The session that is named by path, query or body; creating one names it by its id."""
+    if "session" in arguments:
+        return str(arguments["session"])
+    for part in ("body", "query"):
+        given = arguments.get(part)
+        if (session := getattr(given, "session", None)) is not None:
+            return str(session)
+    return getattr(arguments.get("body"), "id", None)
 
 
 def _refuse_query(request: web.Request) -> None:

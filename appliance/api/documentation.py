@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from appliance.api.page import render
 from appliance.api.routes import Access, Call, Resource, Route, get, table
 
 
-def described_table(resources: Iterable[Resource]) -> tuple[Route, ...]:
+def described_table(*resources: Resource) -> tuple[Route, ...]:
     """All routes of these resources, and those that describe them."""
     routes: tuple[Route, ...] = ()
     routes = table([*resources, DocumentationResource(lambda: routes)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import math
 import re
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-async def read_body(request: web.Request, kind: type[T]) -> T:
+async def read_body(request: web.Request, kind: type[T], limit_s: float) -> T:
     """The request's JSON body; none at all counts as {}. Raises ProblemError: 400 names the field, 415 if it says to be
     something else than JSON, 408 if it does not arrive."""
     if request.can_read_body and request.content_type != _JSON_TYPE:
@@ -40,13 +41,31 @@ async def read_body(request: web.Request, kind: type[T]) -> T:
             remedy=f"Send JSON, and the header Content-Type: {_JSON_TYPE}.",
             field="Content-Type",
         )
-    content = await request.read()
+    content = await _content(request, limit_s)
     try:
         return msgspec.json.decode(content or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise invalid_value(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid("body", f"The body is not valid JSON: {error}", "Send a JSON object.") from error
+
+
+async def _content(request: web.Request, limit_s: float) -> bytes:
+    """Raises ProblemError: 408 too slow, 413 too large, before any of it is read if it says so; 415 compressed."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        detail = "The body is compressed."
+        raise problem("encoding", "Not as it is", 415, detail, remedy="Send it as it is.", field="Content-Encoding")
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
+    try:
+        async with asyncio.timeout(limit_s):
+            return await request.read()
+    except TimeoutError:
+        detail = f"The body did not arrive within {limit_s:g} s."
+        raise problem("slow-body", "Too slow", http.HTTPStatus.REQUEST_TIMEOUT, detail, remedy="Try again.") from None
+    except web.RequestPayloadError as error:
+        detail = "The body is not sent as HTTP/1.1 wants it."
+        raise problem("malformed", "Bad request", 400, detail, remedy="Correct the request.") from error
 
 
 def answer(
@@ -87,6 +106,20 @@ def problems() -> Middleware:
             return problem_response(known)
 
     return middleware
+
+
+def status_of(error: Exception) -> int:
+    """What the client is told of an error: the status of its Problem."""
+    match error:
+        case ProblemError():
+            return error.problem.status
+        case web.HTTPException():
+            return error.status
+        case TimeoutError():
+            return http.HTTPStatus.GATEWAY_TIMEOUT
+        case ConnectionError():
+            return 0
+    return http.HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def mark_begun(request: web.Request, _response: web.StreamResponse) -> None:
@@ -134,8 +167,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> ProblemError:
             refused.headers["Allow"] = allowed
             return refused
         case web.HTTPRequestEntityTooLarge():
-            limit = request.app._client_max_size  # noqa: SLF001 - aiohttp offers no other way to read it
-            detail = f"A body may have {limit} bytes."
+            detail = f"A body may have {request.client_max_size} bytes."
             return problem("too-large", "Body too large", 413, detail, remedy="limits.request_bytes raises this.")
     return problem("refused", error.reason, error.status, error.reason, remedy="Correct the request.")
 

@@ -74,7 +74,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Made by the operator. Not needed on the unix socket.",
+                    "description": "From `amda token create`. Not needed on the unix socket.",
                 }
             },
         },

@@ -60,6 +60,10 @@ class Caller:
     scope: Scope | None
     """None: nobody we know; only public routes are open."""
     session: str | None = None
+    key: str = ""
+    """What tells this caller from others: the token's id, or the local user."""
+    token: str | None = None
+    """Id of the token that was used."""
 
     def must_own(self, session: str, what: str, name: str) -> None:
         """Raises ProblemError 404 if the thing is another session's: this caller is not told that it exists."""

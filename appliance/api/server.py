@@ -1,56 +1,170 @@
-"""The API's doors: for now the unix socket, which the folder's mode and its own (0660) guard."""
+"""The API's server: its table of routes behind its doors, and what every request passes on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
+import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
-from appliance.api.dispatch import CALLER, handler_of
-from appliance.api.http import mark_begun, problems
-from appliance.api.routes import Caller, Route
+from appliance.api.access import Access
+from appliance.api.audit_log import Deed
+from appliance.api.connection import Connection
+from appliance.api.dispatch import CALLER, SESSION, handler_of
+from appliance.api.doors import Door, TcpDoor, UnixDoor
+from appliance.api.gatekeeper import Peer, unauthorised
+from appliance.api.http import mark_begun, problems, status_of
+from appliance.api.routes import Access as RouteAccess
+from appliance.api.routes import Route
 from appliance.config import Limits
-from appliance.model_api import Scope
-from appliance.sockets import bind_unix, remove_socket
 
-SOCKET_MODE: Final = 0o660
-"""The appliance's user and group: whoever may use the API, and nobody else."""
 SHUTDOWN_S: Final = 2.0
 """What running requests get to end when the daemon stops: its restart must take two seconds."""
-_LOCAL: Final = Caller(who="operator", door="unix", address="", scope=Scope.ADMIN)
-"""Whoever may open the unix socket may do everything."""
+LOOK_AFTER_S: Final = 15.0
+"""How often streams of tokens that have expired are looked for, and a renewed certificate."""
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_log = structlog.get_logger(__name__)
 
 
 class ApiServer:
-    """Serves the table of routes on a unix socket between `start` and `stop`."""
+    """Serves the table of routes between `start` and `stop`; `run()` looks after it."""
 
-    def __init__(self, routes: Sequence[Route], socket: Path, limits: Limits) -> None:
-        self._app = web.Application(middlewares=[problems(), _identify], client_max_size=limits.request_bytes)
+    def __init__(self, routes: Sequence[Route], socket: Path, limits: Limits, access: Access) -> None:
+        self._access = access
+        middlewares = [_connection_in_use, problems(), self._record(routes), _identify(routes, access)]
+        self._app = web.Application(middlewares=middlewares, client_max_size=limits.request_bytes)
         self._app.on_response_prepare.append(mark_begun)
         for route in routes:
-            handler = handler_of(route, limits.request_s)
+            handler = handler_of(route, limits.request_s, access.settings.body_s, access.repeats)
             if route.method == "GET":
                 self._app.router.add_get(route.path, handler, allow_head=not route.endless)
             else:
                 self._app.router.add_route(route.method, route.path, handler)
-        self._socket = socket
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        self.tcp = TcpDoor(self._connection, access.audit, access.gatekeeper, access.settings)
+        unix = UnixDoor(self._connection, access.audit, socket, access.settings.group)
+        self._doors: list[Door] = [unix, self.tcp]
+        access.tokens.on_end(self.cut_invalid)
 
     async def start(self) -> None:
-        """Raises PeerError if another process listens on the socket, OSError if the folder cannot be used."""
+        """Raises PeerError if another process listens on the socket, OSError if a door cannot be opened."""
         await self._runner.setup()
-        sock = bind_unix(self._socket, mode=SOCKET_MODE)
-        await web.SockSite(self._runner, sock).start()
+        try:
+            for door in self._doors:
+                await door.open()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
 
     async def stop(self) -> None:
+        for door in self._doors:
+            await door.close()
         await self._runner.cleanup()
-        remove_socket(self._socket)
+        await self._access.close()
+
+    async def run(self) -> None:
+        """Cut what is no longer allowed, and renew the certificate; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._access.run())
+            group.create_task(self._look_after())
+
+    def cut_invalid(self) -> None:
+        """End the streams of tokens that do not work any more; what is short is answered."""
+        server = self._runner.server
+        for connection in server.connections if server is not None else []:
+            if not isinstance(connection, Connection) or connection.token is None or not connection.endless:
+                continue
+            if not self._access.tokens.works(connection.token):
+                connection.cut("token_ended")
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AFTER_S)
+            self.cut_invalid()
+            try:
+                self.tcp.renew_certificate()
+            except OSError as error:
+                _log.error("the new certificate cannot be used; the old one stays", error=str(error))
+
+    def _connection(self, peer: Peer, released: Callable[[], None]) -> Connection:
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - the doors are open only between setup and cleanup
+        return Connection(server, peer, self._access.settings, self._access.audit, released)
+
+    def _record(self, routes: Sequence[Route]) -> Middleware:
+        """Whatever changes something is recorded: who, from where, what, and how it ended."""
+        names = {(route.method, route.path): route.name for route in routes}
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            name = names.get((request.method, _path(request)))
+            if request.method in _READING or name is None:
+                return await handler(request)
+            status = 0
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            except Exception as error:
+                status = status_of(error)
+                raise
+            finally:
+                caller = request.get(CALLER)
+                if caller is not None and caller.scope is not None:
+                    session = request.get(SESSION)
+                    deed = Deed(caller.who, caller.door, caller.address, name, request.path, session, status)
+                    await self._access.audit.record(deed)
+
+        return middleware
+
+
+def _identify(routes: Sequence[Route], access: Access) -> Middleware:
+    """Who has no token learns nothing but what is public, not even what exists."""
+    public = {route.path for route in routes if route.access is RouteAccess.PUBLIC}
+    endless = {route.path for route in routes if route.endless}
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - our doors make no others
+        caller = access.gatekeeper.identify(request.headers, connection.peer)
+        connection.token = caller.token
+        connection.endless = _path(request) in endless
+        request[CALLER] = caller
+        if caller.scope is None and _path(request) not in public:
+            raise unauthorised("This needs a token.")
+        return await handler(request)
+
+    return middleware
 
 
 @web.middleware
-async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[CALLER] = _LOCAL
-    return await handler(request)
+async def _connection_in_use(request: web.Request, handler: Handler) -> web.StreamResponse:
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 - our doors make no others
+    connection.begin()
+    try:
+        return await handler(request)
+    finally:
+        connection.end()
+
+
+def _path(request: web.Request) -> str:
+    """The route's path as it was declared; empty if there is none."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical

@@ -9,6 +9,7 @@ import typer
 
 from appliance.cli import (
     alert,
+    audit,
     bench,
     config,
     demo,
@@ -23,6 +24,7 @@ from appliance.cli import (
     staging,
     status,
     storage,
+    token,
 )
 from appliance.cli.common import CommandError, Exit, fail
 
@@ -55,7 +57,7 @@ def build() -> typer.Typer:
             status.print_version(as_json=False)
             raise typer.Exit
 
-    for module in (run_commands, demo, status, events, history, logs, config, pair):
+    for module in (run_commands, demo, status, events, history, audit, logs, config, pair):
         module.register(app)
     app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
     app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")
@@ -63,6 +65,7 @@ def build() -> typer.Typer:
     app.add_typer(bench.app, name="bench")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
     app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
+    app.add_typer(token.app, name="token", help="Tokens: who may use the API over TCP.")
     app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")
     return app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance.migrations import m0001_first, m0002_history, m0003_sessions, m0004_pairing, m0005_storage
+from appliance.migrations import m0001_first, m0002_history, m0003_sessions, m0004_pairing, m0005_storage, m0006_api
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     m0001_first.SQL,
@@ -12,5 +12,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     m0003_sessions.SQL,
     m0004_pairing.SQL,
     m0005_storage.SQL,
+    m0006_api.SQL,
 )
 """Step n (counted from 1) brings `user_version` from n - 1 to n."""

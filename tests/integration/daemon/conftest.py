@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api.access import Access
+from appliance.api.settings import ApiSettings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.pairing.redis_client import RedisClient
@@ -41,7 +43,7 @@ async def api_rig(
     tmp_path: Path, database: Database, bus: EventBus, redis_server: RedisServer
 ) -> AsyncIterator[ApiRig]:
     redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
-    made = ApiRig(tmp_path, database, bus, redis)
+    made = ApiRig(tmp_path, database, bus, redis, await Access.open(database, ApiSettings()))
     await made.pairing.load()
     await made.server.start()
     yield made

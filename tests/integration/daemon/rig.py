@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.api.access import Access
 from appliance.api.documentation import described_table
 from appliance.api.events import EventsResource
 from appliance.api.media import MediaResource
@@ -35,7 +36,7 @@ DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
 class ApiRig:
-    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient) -> None:
+    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient, access: Access) -> None:
         self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
         self.bus = bus
         self.sessions = FakeSessions()
@@ -46,7 +47,8 @@ class ApiRig:
         self.intake = MediaIntake(folder / "sessions", vault, self.index, holdings, bus, 1 << 30)
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
         health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder)
-        resources = [
+        self.access = access
+        self.routes = described_table(
             SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
             PairingsResource(self.pairing),
             MediaResource(self.index, store, vault),
@@ -62,13 +64,10 @@ class ApiRig:
                 bus=bus,
                 health=health,
             ),
-        ]
-        self.socket = folder / "run" / "api.sock"
-        self.server = ApiServer(
-            described_table(resources),
-            self.socket,
-            Limits(request_bytes=4096, request_s=30),
+            *access.resources(),
         )
+        self.socket = folder / "run" / "api.sock"
+        self.server = ApiServer(self.routes, self.socket, Limits(request_bytes=4096, request_s=30), access)
 
     async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:
         folder = self.settings.paths.sessions / session / "store" / "spool"

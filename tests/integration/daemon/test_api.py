@@ -11,9 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from appliance.api.access import Access
 from appliance.api.server import ApiServer
+from appliance.api.settings import ApiSettings
 from appliance.client import ApiError, ApplianceClient, NotRunningError
 from appliance.config import Limits
+from appliance.database import Database
 from appliance.model import Category, PairingState, PairMethod, SessionState
 from appliance.protocol import Paired, PairShown, Signal, SignalKind
 from appliance.redis_server import RedisServer
@@ -189,10 +192,10 @@ async def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
         assert "amda run" in caught.value.remedy
 
 
-async def test_deep_folders_work(tmp_path: Path) -> None:
+async def test_deep_folders_work(tmp_path: Path, database: Database) -> None:
     folder = tmp_path.joinpath(*["deep" * 10] * 4)
     folder.mkdir(parents=True)
-    server = ApiServer([], folder / "api.sock", Limits())
+    server = ApiServer([], folder / "api.sock", Limits(), await Access.open(database, ApiSettings()))
     await server.start()
     async with ApplianceClient(folder / "api.sock") as client:
         with pytest.raises(ApiError, match="nothing at"):

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.api.access import Access
 from appliance.api.alerts import AlertsResource
 from appliance.api.history import HistoryResource
 from appliance.api.routes import table
 from appliance.api.server import ApiServer
+from appliance.api.settings import ApiSettings
 from appliance.config import Limits, Settings, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
@@ -89,7 +91,9 @@ class Rig:
             AlertsResource(self.history.alerts, self.history.persons),
         )
         self.socket.parent.mkdir()
-        self._server = ApiServer(table(resources), self.socket, Limits())
+        self._server = ApiServer(
+            table(resources), self.socket, Limits(), await Access.open(self.database, ApiSettings())
+        )
         await self._server.start()
 
     async def close(self) -> None:

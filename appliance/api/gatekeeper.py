@@ -1,0 +1,141 @@
+"""Who is calling: the local user on the unix socket, or the holder of a token; and how often they may."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from appliance.api.audit_log import AuditLog, Deed
+from appliance.api.limiters import Guesses, Rate, Remembered, peer_of
+from appliance.api.routes import Access, Caller, Route
+from appliance.api.settings import ApiSettings
+from appliance.api.token_store import LiveToken, TokenStore
+from appliance.model_api import Scope
+from appliance.problems import ProblemError, problem, too_many
+
+UNIX: Final = "unix"
+TCP: Final = "tcp"
+_BEARER: Final = "Bearer "
+_CHALLENGE: Final = 'Bearer realm="amda"'
+_FORWARDED: Final = "X-Forwarded-For"
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """The other end of a connection. `who`: the local user; empty on TCP."""
+
+    door: str
+    address: str
+    who: str = ""
+
+
+class Gatekeeper:
+    """Raises ProblemError 401, 403 or 429 for whoever may not, and has it recorded."""
+
+    def __init__(
+        self,
+        tokens: TokenStore,
+        audit: AuditLog,
+        settings: ApiSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tokens = tokens
+        self._audit = audit
+        self._clock = clock
+        self._proxies = settings.networks()
+        self._rate = Rate(settings.requests_per_s, settings.burst)
+        self._guesses = Guesses(settings.failures)
+        self._proven: Remembered[set[str]] = Remembered()
+        """Tokens that have worked from an address: others' wrong guesses from there do not lock them out."""
+
+    def identify(self, headers: Mapping[str, str], peer: Peer) -> Caller:
+        """The caller, by a request's headers; its scope is None for somebody without a token."""
+        forwarded = headers.get(_FORWARDED)
+        authorization = headers.get("Authorization")
+        if peer.door == UNIX and authorization is None and forwarded is None:
+            return Caller(who=peer.who, door=UNIX, address=peer.address, scope=Scope.ADMIN, key=peer.who)
+        # What a proxy has passed on comes from the network, even if it comes by the unix socket.
+        address = self._client(peer, forwarded)
+        name = peer_of(address)
+        if authorization is None:
+            self._limit(name)
+            return Caller(who="", door=peer.door, address=address, scope=None, key=name)
+        token = self._check(authorization, peer.door, address, name)
+        self._limit(token.id)
+        self._tokens.note_use(token.id, address)
+        return Caller(
+            who=f"token:{token.name}",
+            door=peer.door,
+            address=address,
+            scope=token.scope,
+            session=token.session,
+            key=token.id,
+            token=token.id,
+        )
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether it is one of the trusted proxies."""
+        return any(ipaddress.ip_address(address) in network for network in self._proxies)
+
+    def _client(self, peer: Peer, forwarded: str | None) -> str:
+        """Where the request came from: the last address that none of our proxies wrote down about another of them."""
+        if forwarded is None or (peer.door == TCP and not self.is_proxy(peer.address)):
+            return peer.address
+        for text in reversed(forwarded.split(",")):
+            try:
+                address = str(ipaddress.ip_address(text.strip()))
+            except ValueError:
+                break
+            if not self.is_proxy(address):
+                return address
+        return peer.address
+
+    def _limit(self, name: str) -> None:
+        if wait := self._rate.wait(name, self._clock()):
+            raise too_many("Too many requests a second.", "Ask less often; events tell of changes.", wait)
+
+    def _check(self, authorization: str, door: str, address: str, name: str) -> LiveToken:
+        now = self._clock()
+        scheme, text = authorization[: len(_BEARER)], authorization[len(_BEARER) :].strip()
+        token = self._tokens.find(text) if scheme.lower() == _BEARER.lower() else None
+        proven = self._proven.get(name) or set()
+        if (wait := self._guesses.locked_for(name, now)) and (token is None or token.id not in proven):
+            self._audit.refuse(Deed("", door, address, "login_while_locked", status=429))
+            raise too_many("Too many wrong tokens from this address.", "Wait, then use a valid one.", wait)
+        if token is None:
+            self._audit.refuse(Deed("", door, address, "login_failed", status=401))
+            if self._guesses.failed(name, now):
+                self._audit.refuse(Deed("", door, address, "locked", status=429, detail="too many wrong tokens"))
+            raise unauthorised("The token is not valid, not any more, or not a bearer token.")
+        if token.id not in proven:
+            self._proven.put(name, proven | {token.id})
+        return token
+
+
+def admit(route: Route, caller: Caller) -> None:
+    """Raises ProblemError 401 or 403 if the caller's scope does not include the route's."""
+    if route.access is Access.PUBLIC:
+        return
+    if caller.scope is None:
+        raise unauthorised("This needs a token.")
+    if not caller.scope.includes(route.scope):
+        error = problem(
+            "scope",
+            "Not allowed",
+            403,
+            f"This needs the scope {route.scope}; the token has {caller.scope}.",
+            remedy="Use a token of that scope: amda token create",
+        )
+        error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope", scope="{route.scope}"'
+        raise error
+
+
+def unauthorised(detail: str) -> ProblemError:
+    """401."""
+    remedy = "Send the header Authorization: Bearer TOKEN; make one with: amda token create"
+    error = problem("unauthorised", "No valid token", 401, detail, remedy=remedy)
+    error.headers["WWW-Authenticate"] = _CHALLENGE
+    return error

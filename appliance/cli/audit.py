@@ -1,0 +1,52 @@
+"""`amda audit`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.common import ConfigOption, JsonOption, clock, print_json, print_table, printable, with_client
+from appliance.cli.history import SinceOption, parse_since
+
+if TYPE_CHECKING:
+    from appliance.client import ApplianceClient
+    from appliance.model_access import AuditEntry
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(audit)
+
+
+def audit(
+    since: SinceOption = None,
+    session: Annotated[str | None, typer.Option(help="Only about this session.")] = None,
+    who: Annotated[str | None, typer.Option(help="Only by this token or local user.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 50,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who did what, from which door, when; wrong tokens and what was refused at the door. --json prints all."""
+    start = None if since is None else parse_since(since, time.time())
+    if as_json:
+        print_json(with_client(config, lambda client: _all(client, start, session, who)))
+        return
+    page = with_client(config, lambda client: client.audit(since=start, session=session, who=who, limit=limit))
+    rows = [
+        (clock(entry.at), entry.who or "-", entry.door, printable(entry.address) or "-", _times(entry),
+         str(entry.status or "-"), entry.session or "-", printable(f"{entry.target} {entry.detail}".strip()))
+        for entry in page.items
+    ]  # fmt: skip
+    print_table(("WHEN", "WHO", "DOOR", "FROM", "WHAT", "RESULT", "SESSION", "WHERE"), rows, "Nothing was done.")
+    if page.next is not None:
+        print(f"({limit} shown; there are more: --limit, --json)", file=sys.stderr)
+
+
+async def _all(client: ApplianceClient, since: float | None, session: str | None, who: str | None) -> list[AuditEntry]:
+    return [entry async for entry in client.all_audit(since=since, session=session, who=who)]
+
+
+def _times(entry: AuditEntry) -> str:
+    return entry.action if entry.count == 1 else f"{entry.action} × {entry.count}"

@@ -1,0 +1,78 @@
+"""The client's calls about tokens and the audit; `client.ApplianceClient` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from appliance.model_access import (
+    AuditEntry,
+    AuditPage,
+    NewToken,
+    TokenList,
+    TokenRequest,
+    TokenView,
+)
+from appliance.model_api import Scope
+
+_PAGE: Final = 1000
+
+T = TypeVar("T")
+
+
+class AccessCalls:
+    """Mixed into the client, which says how a request is made."""
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        raise NotImplementedError
+
+    async def create_token(
+        self, name: str, scope: Scope = Scope.READ, *, session: str | None = None, expires_in_s: float | None = None
+    ) -> NewToken:
+        """The token is in this answer and nowhere else."""
+        body = TokenRequest(name=name, scope=scope, session=session, expires_in_s=expires_in_s)
+        return await self._call("POST", "/v1/tokens", NewToken, body)
+
+    async def tokens(self, *, everything: bool = False) -> list[TokenView]:
+        """Those that work, or all; newest first."""
+        query = {"all": str(everything).lower()}
+        return (await self._call("GET", "/v1/tokens", TokenList, None, query)).tokens
+
+    async def revoke_token(self, token: str) -> TokenView:
+        """By its id."""
+        return await self._call("DELETE", f"/v1/tokens/{token}", TokenView)
+
+    async def audit(
+        self,
+        *,
+        since: float | None = None,
+        session: str | None = None,
+        who: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> AuditPage:
+        """Who did what, newest first."""
+        values = {"since": since, "session": session, "who": who, "before": before, "limit": limit}
+        query = {name: str(value) for name, value in values.items() if value is not None}
+        return await self._call("GET", "/v1/audit", AuditPage, None, query)
+
+    async def all_audit(
+        self, *, since: float | None = None, session: str | None = None, who: str | None = None
+    ) -> AsyncIterator[AuditEntry]:
+        """Every entry that matches, newest first, page by page."""
+        before = None
+        while True:
+            page = await self.audit(since=since, session=session, who=who, before=before, limit=_PAGE)
+            for item in page.items:
+                yield item
+            if (before := page.next) is None:
+                return
