@@ -96,9 +96,12 @@ class HistoryCalls:
         query = _query(session=session, reason=reason, since=since)
         return await self._call("GET", "/v1/history/stats", HistoryStats, None, query)
 
-    async def uptime(self, span: UptimeSpan = UptimeSpan.DAY, session: str | None = None) -> list[UptimeStrip]:
-        """Of one session or of all, by name."""
-        return (await self._call("GET", "/v1/uptime", UptimeList, None, _query(span=span, session=session))).strips
+    async def uptime(
+        self, span: UptimeSpan = UptimeSpan.DAY, session: str | None = None, parts: int | None = None
+    ) -> list[UptimeStrip]:
+        """Of one session or of all, by name; in so many parts of equal length, without them in the span's slots."""
+        query = _query(span=span, session=session, parts=parts)
+        return (await self._call("GET", "/v1/uptime", UptimeList, None, query)).strips
 
     async def alerts(self, ended_since: float | None = None) -> list[AlertView]:
         """Open ones, and those that ended since then (without it: within a day)."""

@@ -24,11 +24,10 @@ from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
 from appliance.model_api import SettingView
+from appliance.places import API_SOCKET, CONFIG_VARIABLE, default_config_path, default_state_dir
 from appliance.protocol import CaptureSettings
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
 
-CONFIG_VARIABLE: Final = "AMDA_CONFIG"
-"""Names another settings file than the default one."""
 _PREFIX: Final = "AMDA_"
 
 
@@ -67,7 +66,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api_socket(self) -> Path:
-        return self.run_dir / "api.sock"
+        return self.run_dir / API_SOCKET
 
     @property
     def fork_socket(self) -> Path:
@@ -217,16 +216,6 @@ _CAPTURE_DESCRIPTIONS: Final = {
 """The struct is part of the wire protocol and carries no descriptions of its own."""
 
 
-def default_config_path(environ: Mapping[str, str] | None = None) -> Path:
-    """The settings file that is read when none is named: `AMDA_CONFIG`, /etc for root, XDG for everyone else."""
-    environ = os.environ if environ is None else environ
-    if named := environ.get(CONFIG_VARIABLE):
-        return Path(named).expanduser()
-    if os.geteuid() == 0:
-        return Path("/etc/amda/amda.toml")
-    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "amda" / "amda.toml"
-
-
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read settings from `path` (default: see `default_config_path`; it may be missing) and the environment.
 
@@ -366,16 +355,9 @@ def _decode_path(kind: type, value: Any) -> Any:
 def _fill_folders(values: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
     paths, storage = values["paths"], values["storage"]
     if "state_dir" not in paths:
-        root = os.geteuid() == 0
-        paths["state_dir"] = Path("/var/lib/amda") if root else _xdg(environ, "XDG_STATE_HOME", ".local/state") / "amda"
+        paths["state_dir"] = default_state_dir(environ)
     paths.setdefault("run_dir", paths["state_dir"] / "run")
     storage.setdefault("path", paths["state_dir"] / "media")
-
-
-def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
-    """Base folder by the XDG specification: relative values are to be ignored."""
-    value = environ.get(variable, "")
-    return Path(value) if value.startswith("/") else Path.home() / fallback
 
 
 def _allows_none(kind: Any) -> bool:

@@ -279,6 +279,8 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class UptimeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     span: UptimeSpan = UptimeSpan.DAY
     session: SessionId | None = None
+    parts: Annotated[int, Meta(ge=1, le=1440)] | None = None
+    """Sum slots up to so many parts of equal length: a divisor of the span's number of slots."""
 
 
 class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,28 +1,124 @@
-"""Entry point of `amda-tui`, so that the name is there from the first release on and answers honestly.
-
-The terminal interface is not part of this release; until it is, this program names the commands that show the same.
-"""
+"""`amda-tui`: finds the appliance and the language, and loads the rest while the first answer is under way."""
 
 from __future__ import annotations
 
+import argparse
+import gc
 import sys
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-UNAVAILABLE: Final = 2
-"""Exit status, the one of a wrong command line: what was asked for is not here."""
+if TYPE_CHECKING:
+    from tui.port import Door
+    from tui.store import Store
 
-MESSAGE: Final = """\
-amda-tui: the terminal interface is not part of this release.
-  what to do: amda events --follow   what happens, as it happens
-              amda status            the appliance at a glance
-              amda session list      every session and its state
-"""
+OK: Final = 0
+USAGE: Final = 2
+NOT_A_TERMINAL: Final = 1
+THEMES: Final = ("dark", "light", "contrast", "plain")
+_DEMO_SESSIONS: Final = 60
 
 
-def main() -> int:
-    """Say which commands to use meanwhile; the exit status tells scripts that nothing ran."""
-    sys.stderr.write(MESSAGE)
-    return UNAVAILABLE
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="amda-tui",
+        description="The appliance at a glance. Leaving it stops nothing.",
+        epilog="Keys: ? shows them, : finds every action by its name.",
+    )
+    made.add_argument("--demo", action="store_true", help="show a simulated fleet; nothing needs to run")
+    made.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file; otherwise AMDA_CONFIG, a running demo, the default"
+    )
+    made.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket itself")
+    made.add_argument("--theme", choices=THEMES, default=None, help="colours; otherwise dark (NO_COLOR: plain)")
+    made.add_argument("--language", metavar="LL", help="en or fr; otherwise by the locale")
+    made.add_argument("--read-only", action="store_true", help="look, and change nothing")
+    made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help="how many the demo simulates")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until somebody quits; the exit status."""
+    gc.disable()  # until everything is loaded: half of a start is otherwise spent looking for garbage that is not there
+    options = parser().parse_args(arguments)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        sys.stderr.write(
+            "amda-tui: this needs a terminal.\n  what to do: amda status, amda session list, amda events\n"
+        )
+        return NOT_A_TERMINAL
+    import asyncio
+
+    from tui.text import _, language_of, use_language
+
+    use_language(options.language or language_of())
+    try:
+        door = _door(options)
+    except _UsageError as error:
+        sys.stderr.write(f"amda-tui: {error}\n")
+        return USAGE
+    asyncio.run(_run(door, options))
+    if not options.demo:
+        sys.stdout.write(_("amda-tui has ended; every session goes on running.") + "\n")
+    return OK
+
+
+class _UsageError(Exception):
+    """One line about a mistake on the command line or in the settings."""
+
+
+def _door(options: argparse.Namespace) -> Door:
+    if options.demo:
+        import time
+
+        from tui.demo import DemoApi
+        from tui.demo_fleet import Fleet
+
+        return DemoApi(Fleet(max(0, options.sessions), now=time.time(), lively=20))
+    from appliance.client import ApplianceClient
+    from appliance.places import PlaceError, api_socket
+
+    try:
+        socket = options.socket or api_socket(options.config)
+    except PlaceError as error:
+        raise _UsageError(str(error)) from error
+    return lambda: ApplianceClient(socket)
+
+
+async def _run(door: Door, options: argparse.Namespace) -> None:
+    """The first snapshot is asked for while the terminal library is being loaded."""
+    import asyncio
+
+    from tui.store import Store
+
+    store = Store()
+    asking = asyncio.create_task(_first_snapshot(door, store))
+    app_module = await asyncio.to_thread(_load)
+    await asking
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    await app_module.run(door, store, theme=options.theme, read_only=options.read_only)
+
+
+def _load():  # type: ignore[no-untyped-def]
+    import tui.app
+
+    return tui.app
+
+
+async def _first_snapshot(door: Door, store: Store) -> None:
+    """So that the first picture is complete; without it the interface says what is wrong and goes on trying."""
+    import time
+
+    from appliance.client import ClientError
+    from tui.attach import take_snapshot
+
+    try:
+        async with door() as api:
+            store.load(await take_snapshot(api), time.time())
+    except ClientError as error:
+        store.lost(str(error))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class HistoryResource:
 
     async def uptime(self, query: UptimeQuery) -> UptimeList:
         """Shares of the time online, slot by slot."""
-        return UptimeList(strips=self._history.uptime(query.span, query.session))
+        return UptimeList(strips=self._history.uptime(query.span, query.session, query.parts))
 
     async def log(self, call: Call, session: SessionId, query: LogQuery) -> web.StreamResponse:
         """Lines of the session's log as text, masked.

@@ -65,25 +65,15 @@ class CommandError(Exception):
 
 def settings_of(config: Path | None) -> Settings:
     """The settings that a command works with. Raises CommandError for a mistake in them."""
-    from appliance.config import CONFIG_VARIABLE, ConfigError, load_settings
+    from appliance.config import ConfigError, load_settings
+    from appliance.places import CONFIG_VARIABLE, running_demo
 
     try:
-        if config is None and CONFIG_VARIABLE not in os.environ and (demo := _running_demo()):
+        if config is None and CONFIG_VARIABLE not in os.environ and (demo := running_demo()):
             config = demo
         return load_settings(config)
     except ConfigError as error:
         raise CommandError(str(error), status=Exit.USAGE) from error
-
-
-def demo_folder() -> Path:
-    """Where `amda demo` works unless it is told otherwise: beside the package, that is in the checkout."""
-    return Path(__file__).resolve().parents[2] / "demo"
-
-
-def _running_demo() -> Path | None:
-    """The settings file of a demo that runs in this checkout: who tries it in a second terminal means that one."""
-    folder = demo_folder()
-    return folder / "amda.toml" if (folder / "run" / "api.sock").is_socket() else None
 
 
 def with_client(config: Path | None, work: Callable[[ApplianceClient], Awaitable[T]]) -> T:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.common import CommandError, Exit, demo_folder
+from appliance.cli.common import CommandError, Exit
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,7 @@ def demo(
     from appliance.cli.demo_run import DemoRunningError, run_demo
     from appliance.client import ClientError
     from appliance.embedded import AlreadyRunningError, EmbeddedError
+    from appliance.places import demo_folder
     from appliance.staging.errors import StagingError
 
     if not no_tui:

@@ -18,13 +18,13 @@ from typing import IO, Final
 import msgspec
 
 from appliance.children import end, package_environment, start_tethered
-from appliance.cli.common import demo_folder
 from appliance.cli.events import print_event
 from appliance.client import ApplianceClient, NotRunningError
 from appliance.config import Settings, load_settings
 from appliance.embedded import EmbeddedAppliance, EmbeddedError
 from appliance.logging import configure_logging
 from appliance.model import PairingState, SessionState
+from appliance.places import demo_folder
 from appliance.staging.client import StagingClient
 from appliance.staging.control_types import INFO_FILE, AddAccount, Mix, Traffic, TypingPlan
 

@@ -15,13 +15,13 @@ from appliance.cli.common import (
     Exit,
     JsonOption,
     clock,
-    demo_folder,
     print_json,
     print_table,
     printable,
     settings_of,
     size,
 )
+from appliance.places import demo_folder
 from appliance.staging.control_types import (
     AddAccount,
     FaultKind,

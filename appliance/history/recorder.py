@@ -142,8 +142,8 @@ class UptimeRecorder:
             await connection.execute("DELETE FROM uptime_chunks WHERE session = ?", (session,))
             await connection.execute("DELETE FROM uptime_marks WHERE session = ?", (session,))
 
-    def strip(self, session: str, span: UptimeSpan) -> UptimeStrip | None:
-        """What a screen draws; None for an unknown session."""
+    def strip(self, session: str, span: UptimeSpan, parts: int | None = None) -> UptimeStrip | None:
+        """What a screen draws; None for an unknown session. `parts`: slots to sum up to, a divisor of the span's."""
         known = self._sessions.get(session)
         if known is None:
             return None
@@ -151,11 +151,15 @@ class UptimeRecorder:
         ring, shape = known.rings[span], SHAPES[span]
         values = ring.values(known.at_ms)
         first = known.at_ms // shape.slot_ms - shape.slots + 1
+        width = shape.slots // (parts or shape.slots)
+        if width > 1:
+            groups = (values[start : start + width] for start in range(0, shape.slots, width))
+            values = [(sum(online for online, _ in group), sum(counted for _, counted in group)) for group in groups]
         return UptimeStrip(
             session=session,
             span=span,
             start=first * shape.slot_ms / MS,
-            slot_s=shape.slot_ms / MS,
+            slot_s=width * shape.slot_ms / MS,
             values=shares(values),
             share=share(sum(online for online, _ in values), sum(counted for _, counted in values)),
         )

@@ -25,9 +25,10 @@ from appliance.history.persons import Persons
 from appliance.history.recorder import UptimeRecorder
 from appliance.history.settings import DAY_S, HOUR_S
 from appliance.history.statistics import history_stats
+from appliance.history.uptime import SHAPES
 from appliance.model import SessionView
 from appliance.model_history import Disconnection, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
-from appliance.problems import not_found
+from appliance.problems import invalid, not_found
 
 _PRUNE_S: Final = HOUR_S
 """Retention is counted in days; once an hour is exact enough and costs nothing."""
@@ -132,10 +133,13 @@ class HistoryService:
             {name: self._recorder.online_s(name, since) for name in names},
         )
 
-    def uptime(self, span: UptimeSpan, session: str | None) -> list[UptimeStrip]:
-        """Of one session or of all. Raises ProblemError 404."""
+    def uptime(self, span: UptimeSpan, session: str | None, parts: int | None = None) -> list[UptimeStrip]:
+        """Of one session or of all. Raises ProblemError 404 for a session, 400 for parts of unequal length."""
+        if parts is not None and SHAPES[span].slots % parts:
+            message = f"parts: {SHAPES[span].slots} slots cannot be {parts} parts of equal length."
+            raise invalid("parts", message, "Use a divisor, for example 24.")
         names = self._recorder.sessions if session is None else [session]
-        strips = [self._recorder.strip(name, span) for name in names]
+        strips = [self._recorder.strip(name, span, parts) for name in names]
         if session is not None and strips == [None]:
             raise not_found("session", session, "List them: amda session list")
         return [strip for strip in strips if strip is not None]

@@ -86,6 +86,8 @@ async def test_statistics_and_uptime(rig: Rig, client: ApplianceClient) -> None:
     with pytest.raises(ApiError) as caught:
         await client.uptime(session="nobody")
     assert caught.value.problem.status == 404
+    with pytest.raises(ApiError, match="parts"):
+        await client.uptime(parts=7)
 
 
 async def test_alerts(rig: Rig, client: ApplianceClient, receiver: Receiver) -> None:

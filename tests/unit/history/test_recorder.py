@@ -82,6 +82,9 @@ async def test_an_hour_with_an_outage(database: Database, clocks: Clocks) -> Non
     assert month is not None
     assert month.values[-1] == pytest.approx(2 / 3, abs=1e-4)
     assert month.start == START - 719 * 3600
+    day = recorder.strip("a", UptimeSpan.DAY, parts=24)
+    assert day is not None
+    assert (len(day.values), day.slot_s, day.values[-1]) == (24, 3600, pytest.approx(2 / 3, abs=1e-4))
 
 
 async def test_a_stopped_session_is_not_down(database: Database, clocks: Clocks) -> None:

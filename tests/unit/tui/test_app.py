@@ -1,0 +1,191 @@
+"""The interface as a person uses it, keys in, picture out, on a simulated fleet and without a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from textual.pilot import Pilot
+
+from appliance.client import NotRunningError
+from appliance.model import SessionState
+from tests.unit.tui.facts import NOW
+from tui.app import AmdaTui
+from tui.attach import take_snapshot
+from tui.demo import DemoApi
+from tui.demo_fleet import Fleet
+from tui.store import Link, Store
+from tui.widgets.canvas import Canvas
+
+Run = Pilot[None]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *, size: tuple[int, int] = (120, 40), sessions: int = 60, read_only: bool = False
+) -> AsyncIterator[tuple[AmdaTui, Run, DemoApi]]:
+    api = DemoApi(Fleet(sessions, now=NOW), step_s=0.05)
+    store = Store()
+    store.load(await take_snapshot(api), NOW)
+    app = AmdaTui(api, store, read_only=read_only, clock=lambda: api.fleet.now)
+    async with app.run_test(size=size) as pilot:
+        yield app, pilot, api
+
+
+def picture(app: AmdaTui) -> str:
+    """Everything that is on the screen, as text."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+async def until(pilot: Run, check: Callable[[], bool]) -> None:
+    """Let the interface work until something is so; bounded by the number of turns."""
+    for _ in range(200):
+        if check():
+            return
+        await pilot.pause(0.02)
+    pytest.fail("it never came")
+
+
+async def test_the_first_picture_is_complete() -> None:
+    async with running() as (app, _pilot, _api):
+        shown = picture(app)
+        assert "55 of 60 online · 2 need you" in shown
+        assert "✖ Cheikh" in shown
+        assert "the phone unlinked it: pair it (p)" in shown
+        assert shown.count("online  ") > 20
+        assert "? help" in shown
+
+
+async def test_a_change_in_the_fleet_is_painted() -> None:
+    async with running() as (app, pilot, api):
+        await api.stop_session("s001")
+        await until(pilot, lambda: "■ Awa" in picture(app))
+
+
+async def test_filter_mark_and_act_on_several() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("slash", *"aw", "enter")
+        assert "2 of 60" in picture(app)
+        await pilot.press("space", "space")
+        assert "2 marked" in picture(app)
+        await pilot.press("S")
+        await until(pilot, lambda: "Stop these 2 sessions?" in picture(app))
+        assert "Awa, Hawa" in picture(app)
+        await pilot.press("y")
+        await until(pilot, lambda: "Stopped: Awa, Hawa" in picture(app))
+        states = {view.name: view.state for view in await api.sessions()}
+        assert (states["Awa"], states["Hawa"]) == (SessionState.STOPPED, SessionState.STOPPED)
+        await pilot.press("escape")
+        assert "marked" not in picture(app)
+
+
+async def test_no_is_no() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("S")
+        await until(pilot, lambda: "Stop this session?" in picture(app))
+        await pilot.press("escape")
+        await pilot.pause()
+        assert all(view.state is not SessionState.STOPPED or view.name == "Viviane" for view in await api.sessions())
+
+
+async def test_a_key_that_is_off_says_why() -> None:
+    async with running() as (app, pilot, _api):
+        await pilot.press("s")
+        await until(pilot, lambda: "It is not linked: pair it first (p)." in picture(app))
+
+
+async def test_who_may_only_look_is_told_so() -> None:
+    async with running(read_only=True) as (app, pilot, _api):
+        await pilot.press("r")
+        await until(pilot, lambda: "You may look, but not change anything here." in picture(app))
+
+
+async def test_palette_finds_and_does() -> None:
+    async with running() as (app, pilot, _api):
+        await pilot.press("colon", *"problems")
+        await until(pilot, lambda: "Show only what is not well" in picture(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "problems only" in picture(app))
+
+
+async def test_help_shows_every_key_and_why_some_are_off() -> None:
+    async with running() as (app, pilot, _api):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Keys of this screen" in picture(app))
+        assert "Off now: It is not linked" in picture(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "Keys of this screen" not in picture(app))
+
+
+async def test_removing_needs_the_name() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("D")
+        await until(pilot, lambda: "Type s003 to do it" in " ".join(picture(app).split()))
+        await pilot.press(*"s004", "enter")
+        await until(pilot, lambda: "Not removed" in picture(app))
+        assert "s003" in api.fleet.members
+        await pilot.press("D")
+        await until(pilot, lambda: "Remove Cheikh" in picture(app))
+        await pilot.press(*"s003", "enter")
+        await until(pilot, lambda: "s003" not in api.fleet.members)
+
+
+async def test_paused_stands_still_and_says_so() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("z")
+        await until(pilot, lambda: "Paused" in picture(app))
+        await api.stop_session("s001")
+        await pilot.pause(0.3)
+        assert "● Awa" in picture(app)
+        await pilot.press("z")
+        await until(pilot, lambda: "■ Awa" in picture(app))
+
+
+async def test_a_lost_appliance_is_a_banner_with_an_age_and_no_change_is_possible() -> None:
+    async with running() as (app, pilot, api):
+
+        async def gone() -> None:
+            raise NotRunningError("The appliance is not running.")
+
+        for name in ("sessions", "status", "pairings", "uptime", "alerts", "history_stats", "events"):
+            setattr(api, name, lambda *_args, **_more: gone())
+        app._store.lost("The appliance is not running.")
+        app._changed()
+        await until(pilot, lambda: "does not answer" in picture(app))
+        assert app._store.link is Link.GONE
+        await pilot.press("r")
+        await until(pilot, lambda: "cannot be reached" in picture(app))
+
+
+async def test_every_theme_shows_the_same_words() -> None:
+    async with running() as (app, pilot, _api):
+        first = picture(app).splitlines()[:-1]
+        for name in ("light", "high contrast", "no colour", "dark"):
+            await pilot.press("T")
+            await until(pilot, lambda name=name: f"Theme: {name}" in picture(app))  # type: ignore[misc]
+            assert [line.split()[:2] for line in picture(app).splitlines()[:-1]] == [line.split()[:2] for line in first]
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40), (200, 50)])
+async def test_the_screen_is_full_and_nothing_overlaps(size: tuple[int, int]) -> None:
+    async with running(size=size) as (app, _pilot, _api):
+        canvases = [canvas for canvas in app.screen.query(Canvas) if canvas.display]
+        assert sum(canvas.region.height for canvas in canvases) == size[1]
+        assert {canvas.region.width for canvas in canvases} == {size[0]}
+        regions = [canvas.region for canvas in canvases]
+        assert not any(one.overlaps(other) for one in regions for other in regions if one is not other)
+
+
+async def test_the_mouse_sorts_and_chooses() -> None:
+    async with running() as (app, pilot, _api):
+        await pilot.click("#sessions", offset=(5, 0))
+        assert "name▼" in picture(app)
+        await pilot.click("#sessions", offset=(8, 3))
+        assert any(line.startswith("▸ ● Awa") for line in picture(app).splitlines())
+
+
+async def test_an_empty_appliance_says_what_to_do() -> None:
+    async with running(sessions=0) as (app, _pilot, _api):
+        assert "There is no session yet: n creates one." in picture(app)

@@ -1,0 +1,70 @@
+"""What the interface needs of the API: the part of its client that screens use, so that a simulation can stand in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from appliance.model import EventView, PairingView, PairMethod, SessionView
+from appliance.model_api import Removed, StatusView
+from appliance.model_history import AlertView, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
+
+
+class Api(Protocol):
+    """Every method raises `appliance.client.ClientError`; meanings are those of `ApplianceClient`."""
+
+    async def status(self) -> StatusView: ...
+
+    async def sessions(self) -> list[SessionView]: ...
+
+    async def create_session(self, session: str, name: str = "") -> SessionView: ...
+
+    async def start_session(self, session: str) -> SessionView: ...
+
+    async def stop_session(self, session: str) -> SessionView: ...
+
+    async def restart_session(self, session: str) -> SessionView: ...
+
+    async def remove_session(self, session: str, *, purge: bool = False) -> Removed: ...
+
+    async def pair(
+        self, session: str, *, phone: str | None = None, relink: bool = False, method: PairMethod | None = None
+    ) -> PairingView: ...
+
+    async def pairings(self, session: str | None = None, limit: int = 50) -> list[PairingView]: ...
+
+    async def cancel_pairing(self, pairing: str) -> PairingView: ...
+
+    def events(
+        self, *, after: int | None = None, session: str | None = None, kind: str | None = None
+    ) -> AsyncIterator[EventView]: ...
+
+    async def uptime(
+        self, span: UptimeSpan = UptimeSpan.DAY, session: str | None = None, parts: int | None = None
+    ) -> list[UptimeStrip]: ...
+
+    async def history(
+        self,
+        *,
+        session: str | None = None,
+        reason: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> HistoryPage: ...
+
+    async def history_stats(
+        self, *, session: str | None = None, reason: str | None = None, since: float | None = None
+    ) -> HistoryStats: ...
+
+    async def alerts(self, ended_since: float | None = None) -> list[AlertView]: ...
+
+    def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]: ...
+
+
+class Door(Protocol):
+    """Opens a way to the API; entering raises `ClientError` if there is none."""
+
+    def __call__(self) -> AbstractAsyncContextManager[Api]: ...
