@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from appliance.media.compression.video import installed
+from appliance.minio_server import find_minio
 
 QUICK_EXAMPLES = 10
 """`./run-tests quick` looks for a regression, not for a new bug: it has 30 seconds for everything."""
@@ -61,6 +62,22 @@ def _only_this_machine() -> Iterator[None]:
     patch.undo()
 
 
+MINIO_REQUIRED = "AMDA_TEST_MINIO_REQUIRED"
+"""Set by continuous integration: what needs a MinIO server must run."""
+_without_minio: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a MinIO server its tests are not run, which is said by name at the end; they are not passed."""
+    program = find_minio()
+    if os.environ.get(MINIO_REQUIRED) or (program is not None and os.access(program, os.X_OK)):
+        return
+    for item in items:
+        if item.get_closest_marker("minio"):
+            item.add_marker(pytest.mark.skip(reason="no MinIO server"))
+            _without_minio.append(item.nodeid)
+
+
 _left_by: dict[threading.Thread, str] = {}
 
 
@@ -78,6 +95,8 @@ def _leaked() -> dict[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for test in _without_minio:
+        terminalreporter.write_line(f"NOT RUN {test}: no MinIO server (./run-tests --help)", yellow=True)
     for name, test in _leaked().items():
         what = f"FAILED {test}: its thread {name} never ended; what it opened was not closed"
         terminalreporter.write_line(what, red=True)
