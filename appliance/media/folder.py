@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import os
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from appliance.media.keys import check_key
-from appliance.media.store import CHUNK_BYTES, ContentChangedError, StoredObject, StoreError
+from appliance.media.store import CHUNK_BYTES, PAGE_KEYS, ContentChangedError, Leftovers, StoredObject, StoreError
 
 _INCOMING: Final = ".incoming"
 """Files that are being written lie here, on the same file system, until they are whole."""
@@ -24,15 +26,27 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._writing: set[str] = set()
+        """Names in the incoming folder that are being written by this process."""
+        self._tree = threading.Lock()
+        """Held while folders come and go, so that none goes between its making and its first file."""
+
+    @property
+    def name(self) -> str:
+        return f"media folder {self._root}"
+
+    async def prepare(self) -> None:
+        try:
+            await asyncio.to_thread(self._make_folder, self._root)
+        except OSError as error:
+            raise self._failure(error) from error
 
     async def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> None:
         check_key(key)
         try:
             await asyncio.to_thread(self._put, key, source, size, sha256)
         except OSError as error:
-            raise StoreError(
-                f"media folder {self._root}: {error.strerror}; check free space, owner and mode"
-            ) from error
+            raise StoreError(f"{self.name}: {error.strerror}; check free space, owner and mode") from error
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         check_key(key)
@@ -41,7 +55,7 @@ class FolderStore:
         except FileNotFoundError:
             raise KeyError(key) from None
         except OSError as error:
-            raise StoreError(f"media folder {self._root}: {error.strerror}; check owner and mode") from error
+            raise self._failure(error) from error
         with file:
             file.seek(offset)
             left = length
@@ -52,37 +66,74 @@ class FolderStore:
                 left = None if left is None else left - len(piece)
                 yield piece
 
-    async def delete(self, key: str) -> None:
+    async def stat(self, key: str) -> StoredObject | None:
         check_key(key)
         try:
-            await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
+            status = await asyncio.to_thread((self._root / key).stat)
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise StoreError(f"media folder {self._root}: {error.strerror}; check owner and mode") from error
+            raise self._failure(error) from error
+        return StoredObject(key=key, size=status.st_size, modified_at=status.st_mtime)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            check_key(key)
+        try:
+            await asyncio.to_thread(self._delete, keys)
+        except OSError as error:
+            raise self._failure(error) from error
 
     async def list_objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        for found in await asyncio.to_thread(self._walk, prefix):
-            yield found
+        found = self._walk("", prefix)
+        try:
+            while page := await asyncio.to_thread(lambda: list(itertools.islice(found, PAGE_KEYS))):
+                for item in page:
+                    yield item
+        except OSError as error:
+            raise self._failure(error) from error
 
-    async def clear_incoming(self) -> int:
-        """Remove what an interrupted `put` has left behind; returns how many files. Call before the first `put`."""
-        return await asyncio.to_thread(self._clear_incoming)
+    async def clear_leftovers(self, keys: Sequence[str] = ()) -> Leftovers:  # noqa: ARG002
+        """Half-written files have names of their own: `keys` say nothing here."""
+        try:
+            return await asyncio.to_thread(self._clear_incoming)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _failure(self, error: OSError) -> StoreError:
+        return StoreError(f"{self.name}: {error.strerror}; check owner and mode")
 
     def _put(self, key: str, source: BinaryIO, size: int, sha256: str) -> None:
         target = self._root / key
-        self._make_folder(target.parent)
         incoming = self._root / _INCOMING
-        incoming.mkdir(mode=0o700, exist_ok=True)
+        self._make_folder(incoming)
         temporary = incoming / uuid.uuid4().hex
+        self._writing.add(temporary.name)
         try:
             with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
                 _copy_checked(source, file, size, sha256)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.rename(target)
+            with self._tree:
+                self._make_folder(target.parent)
+                temporary.rename(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        finally:
+            self._writing.discard(temporary.name)
         _sync_folder(target.parent)
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            (self._root / key).unlink(missing_ok=True)
+        with self._tree:
+            for folder in {Path(key).parent for key in keys}:
+                with contextlib.suppress(OSError):  # not empty: the usual case
+                    (self._root / folder).rmdir()
 
     def _make_folder(self, folder: Path) -> None:
         """Make it and everything above it, each entry durable."""
@@ -94,25 +145,35 @@ class FolderStore:
             new.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(new.parent)
 
-    def _walk(self, prefix: str) -> list[StoredObject]:
-        found = []
-        for folder, folders, names in os.walk(self._root):
-            folders[:] = [name for name in folders if name != _INCOMING]
-            for name in names:
-                path = Path(folder, name)
-                key = path.relative_to(self._root).as_posix()
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                    if key.startswith(prefix):
-                        status = path.stat()
-                        found.append(StoredObject(key=key, size=status.st_size, modified_at=status.st_mtime))
-        return found
+    def _walk(self, folder: str, prefix: str) -> Iterator[StoredObject]:
+        """A folder sorts as its name with a slash, so that the order is that of whole keys."""
+        try:
+            with os.scandir(self._root / folder) as scan:
+                entries = [(e.name + ("/" if e.is_dir(follow_symlinks=False) else ""), e) for e in scan]
+        except FileNotFoundError:  # removed meanwhile, or not made yet
+            return
+        for name, entry in sorted(entries, key=lambda found: os.fsencode(found[0])):
+            key = folder + name
+            if key == f"{_INCOMING}/":
+                continue
+            if name.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._walk(key, prefix)
+            elif key.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield StoredObject(key=key, size=status.st_size, modified_at=status.st_mtime)
 
-    def _clear_incoming(self) -> int:
+    def _clear_incoming(self) -> Leftovers:
         incoming = self._root / _INCOMING
-        left = list(incoming.iterdir()) if incoming.is_dir() else []
-        for file in left:
-            file.unlink(missing_ok=True)
-        return len(left)
+        count = size = 0
+        for file in list(incoming.iterdir()) if incoming.is_dir() else []:
+            if file.name not in self._writing:
+                with contextlib.suppress(FileNotFoundError):
+                    size += file.stat().st_size
+                    count += 1
+                    file.unlink()
+        return Leftovers(count=count, size=size)
 
 
 def _copy_checked(source: BinaryIO, target: BinaryIO, size: int, sha256: str) -> None:

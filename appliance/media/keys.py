@@ -90,3 +90,12 @@ def check_key(key: str) -> None:
     """Raises ValueError unless `key` has the form of this module: no other place can be named by it."""
     if KEY_PATTERN.fullmatch(key) is None:
         raise ValueError("not a key of the media store")
+
+
+def session_of(key: str) -> str:
+    """The session that a key of the media store belongs to.
+
+    >>> session_of("statuses/one/2026-09-21/0123.jpg")
+    'one'
+    """
+    return key.split("/")[1]
