@@ -20,6 +20,8 @@ from appliance.protocol import SpoolItem
 
 _AGE_LIMITS_S: Final = (86_400.0, 7 * 86_400.0, 30 * 86_400.0)
 """Ages by which usage is told apart: a day, a week, a month, and older."""
+_KIND: Final = "storage.kind"
+"""Row of `meta`: in which kind of store everything that is held lies."""
 REMOVALS_KEPT: Final = 200_000
 """Rows of about 200 bytes: 40 MB; at a thousand removals a day, half a year."""
 
@@ -30,6 +32,17 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     session: str
     size: int
+    upload: bool = False
+    """Whether it may be an upload that was broken off; otherwise an object that is to be deleted."""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that must be in the store."""
+
+    key: str
+    size: int
+    sha256: str
+    """Of the bytes as stored."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,15 +88,78 @@ class Holdings:
         return int(row["size"]) if row else 0
 
     async def pending(self) -> list[Pending]:
-        rows = await self._database.fetch_all("SELECT key, session, size FROM pending_objects")
-        return [Pending(**dict(row)) for row in rows]
+        rows = await self._database.fetch_all("SELECT key, session, size, upload FROM pending_objects")
+        return [Pending(**{**dict(row), "upload": bool(row["upload"])}) for row in rows]
 
     async def reserve(self, wanted: Pending, now: float) -> None:
         """Raises sqlite3.IntegrityError if the key is pending already."""
         await self._database.execute(
-            "INSERT INTO pending_objects (key, session, size, at) VALUES (?, ?, ?, ?)",
-            (wanted.key, wanted.session, wanted.size, now),
+            "INSERT INTO pending_objects (key, session, size, at, upload) VALUES (?, ?, ?, ?, ?)",
+            (wanted.key, wanted.session, wanted.size, now, wanted.upload),
         )
+
+    async def expect_gone(self, found: Sequence[Pending], now: float) -> None:
+        """These objects, which no item refers to, are about to be deleted."""
+        async with self._database.transaction() as connection:
+            await connection.executemany(
+                "INSERT INTO pending_objects (key, session, size, at) VALUES (?, ?, ?, ?)",
+                [(stray.key, stray.session, stray.size, now) for stray in found],
+            )
+
+    async def known(self, keys: Sequence[str]) -> dict[str, int]:
+        """Those of `keys` that are contents of the index, with their bytes as stored."""
+        rows = await self._database.fetch_all(
+            "SELECT key, size FROM objects WHERE key IN (SELECT value FROM json_each(?))", (_json(keys),)
+        )
+        return {row["key"]: row["size"] for row in rows}
+
+    async def contents_after(self, key: str, limit: int) -> list[Content]:
+        """The contents whose keys follow `key`, in the order of their bytes."""
+        rows = await self._database.fetch_all(
+            "SELECT key, size, stored_sha256 FROM objects WHERE key > ? ORDER BY key LIMIT ?", (key, limit)
+        )
+        return [Content(key=row["key"], size=row["size"], sha256=row["stored_sha256"]) for row in rows]
+
+    async def not_moved(self, target: str, key: str, limit: int) -> list[Content]:
+        """The contents whose keys follow `key` and that were not yet copied to `target` and compared."""
+        rows = await self._database.fetch_all(
+            "SELECT key, size, stored_sha256 FROM objects o WHERE key > ? AND NOT EXISTS"
+            " (SELECT 1 FROM moved_objects m WHERE m.key = o.key AND m.target = ?) ORDER BY key LIMIT ?",
+            (key, target, limit),
+        )
+        return [Content(key=row["key"], size=row["size"], sha256=row["stored_sha256"]) for row in rows]
+
+    async def note_moved(self, target: str, keys: Sequence[str]) -> None:
+        async with self._database.transaction() as connection:
+            await connection.executemany(
+                "INSERT OR IGNORE INTO moved_objects (key, target) VALUES (?, ?)", [(key, target) for key in keys]
+            )
+
+    async def forget_moves(self, keys: Sequence[str] | None = None) -> None:
+        """What was copied where: of `keys`, or of all."""
+        if keys is None:
+            await self._database.execute("DELETE FROM moved_objects")
+        else:
+            await self._database.execute(
+                "DELETE FROM moved_objects WHERE key IN (SELECT value FROM json_each(?))", (_json(keys),)
+            )
+
+    async def count(self) -> int:
+        """Contents."""
+        row = await self._database.fetch_one("SELECT count(*) AS number FROM objects")
+        return int(row["number"]) if row else 0
+
+    async def kind(self) -> str | None:
+        """The kind of store that media lies in; None: nothing was ever stored, or nothing is left."""
+        row = await self._database.fetch_one(
+            "SELECT value FROM meta WHERE key = ? AND"
+            " (EXISTS (SELECT 1 FROM objects) OR EXISTS (SELECT 1 FROM pending_objects))",
+            (_KIND,),
+        )
+        return None if row is None else str(row["value"])
+
+    async def set_kind(self, kind: str) -> None:
+        await self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_KIND, kind))
 
     async def settle(self, keys: Sequence[str]) -> None:
         """These keys are gone from the store for sure."""
@@ -131,26 +207,28 @@ class Holdings:
         """Drop contents with every item that refers to them, record each, and leave the keys pending; in one
         transaction. What was pinned meanwhile stays. Returns what has to be deleted from the store."""
         async with self._database.transaction() as connection:
-            released: list[Holding] = []
-            for key in keys:
-                rows = await connection.execute_fetchall(
-                    "SELECT key, session, size, newest_at FROM objects WHERE key = ? AND (? OR pins = 0)",
-                    (key, even_pinned),
-                )
-                if not (found := _holdings(rows)):
-                    continue
-                await connection.execute(
-                    "INSERT INTO removals (at, reason, session, category, media_id, message_id, kind, size, stored_at)"
-                    " SELECT ?, ?, session, category, id, message_id, kind, ?, stored_at FROM media WHERE key = ?",
-                    (now, reason, found[0].size, key),
-                )
-                await connection.execute("DELETE FROM media WHERE key = ?", (key,))
-                await connection.execute("DELETE FROM objects WHERE key = ?", (key,))
-                await connection.execute(
-                    "INSERT INTO pending_objects (key, session, size, at) VALUES (?, ?, ?, ?)",
-                    (key, found[0].session, found[0].size, now),
-                )
-                released += found
+            rows = await connection.execute_fetchall(
+                "SELECT key, session, size, newest_at FROM objects"
+                " WHERE key IN (SELECT value FROM json_each(?)) AND (? OR pins = 0)",
+                (_json(keys), even_pinned),
+            )
+            released = _holdings(rows)
+            chosen = _json([holding.key for holding in released])
+            # Several items of one content: its bytes are counted with one of them, as in `release_item`.
+            await connection.execute(
+                "INSERT INTO removals (at, reason, session, category, media_id, message_id, kind, size, stored_at)"
+                " SELECT ?, ?, m.session, m.category, m.id, m.message_id, m.kind,"
+                " CASE WHEN m.id = (SELECT max(id) FROM media WHERE key = m.key) THEN o.size ELSE 0 END, m.stored_at"
+                " FROM media m JOIN objects o ON o.key = m.key WHERE m.key IN (SELECT value FROM json_each(?))",
+                (now, reason, chosen),
+            )
+            await connection.execute(
+                "INSERT INTO pending_objects (key, session, size, at)"
+                " SELECT key, session, size, ? FROM objects WHERE key IN (SELECT value FROM json_each(?))",
+                (now, chosen),
+            )
+            await connection.execute("DELETE FROM media WHERE key IN (SELECT value FROM json_each(?))", (chosen,))
+            await connection.execute("DELETE FROM objects WHERE key IN (SELECT value FROM json_each(?))", (chosen,))
         return released
 
     async def release_item(self, media_id: str, reason: str, now: float) -> list[Holding]:
@@ -218,6 +296,11 @@ class Holdings:
         """Newest first."""
         rows = await self._database.fetch_all("SELECT * FROM refusals ORDER BY at DESC LIMIT ?", (limit,))
         return [_refusal(row) for row in rows]
+
+
+def _json(keys: Sequence[str]) -> str:
+    """For `json_each`: any number of keys in one parameter."""
+    return msgspec.json.encode(keys).decode()
 
 
 def _holdings(rows: Iterable[sqlite3.Row]) -> list[Holding]:

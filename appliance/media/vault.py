@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import functools
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 import structlog
 
 from appliance.events import EventBus
-from appliance.media.holdings import Filter, Holdings, Pending
+from appliance.media.holdings import Holdings, Pending
 from appliance.media.index import MediaIndex, StoredAs
-from appliance.media.policy import Holding, above_share, choose, choose_oldest
+from appliance.media.keys import session_of
+from appliance.media.policy import Holding
+from appliance.media.pruner import Plan, Pruner
 from appliance.media.settings import PruneMode, StorageSettings
 from appliance.media.store import ContentChangedError, ObjectStore, StoreError
 from appliance.model import MediaView
-from appliance.model_storage import PruneReport, PruneRequest, SessionUse, StorageUsage
+from appliance.model_storage import PruneReport, PruneRequest
 from appliance.protocol import SpoolItem
 
 _BATCH: Final = 500
 """Contents removed at a time: one write to the disk for all of them."""
-_TREND_S: Final = 7 * 86_400.0
-_DAY_S: Final = 86_400.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,25 +75,44 @@ class Vault:
         self._settings = settings
         self._bus = bus
         self._clock = clock
+        self._pruner = Pruner(holdings, clock)
         self._lock = asyncio.Lock()
         """Held while room is judged, reserved or made, and while the index changes; not during an upload."""
+        self._upload_ended = asyncio.Condition(self._lock)
         self._contents: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
         self._used: collections.Counter[str] = collections.Counter()
         self._pending: dict[str, Pending] = {}
         self._uploads: set[str] = set()
         """Keys of `_pending` that are being uploaded just now; the others wait to be cleared up."""
         self._changed: list[Callable[[], None]] = []
+        self._foreign = 0
+        self.puts = 0
+        """Uploads that ended well since the daemon started, and …"""
+        self.put_seconds = 0.0
+        """… how long they took together."""
 
     def on_room(self, callback: Callable[[], None]) -> None:
-        """`callback` is called when something was removed: what waits for room may try again."""
+        """`callback` is called when what waits for room, or for the store, may try again."""
         self._changed.append(callback)
 
     async def load(self) -> None:
-        """Learn what is held, and clear up what a daemon that was killed has left half done."""
+        """Learn what is held. What a daemon that was killed has left half done counts until `clear_up()`."""
         async with self._lock:
             self._pending = {found.key: found for found in await self._holdings.pending()}
             self._used = collections.Counter(await self._holdings.used())
-            await self._clear_up()
+
+    @property
+    def store(self) -> ObjectStore:
+        return self._store
+
+    @property
+    def settings(self) -> StorageSettings:
+        return self._settings
+
+    def apply(self, settings: StorageSettings) -> None:
+        """New quotas, marks, ages and mode; they count from now on. Where media lies does not change by this."""
+        self._settings = settings
+        self.tell_room()
 
     @_whole
     async def add(self, item: SpoolItem, key: str, data: BinaryIO, stored: StoredAs) -> MediaView:
@@ -105,23 +125,28 @@ class Vault:
             async with self._lock:
                 if found := await self._index.find_object(*content):
                     return await self._index.add(item, found, stored, self._clock())
-                await self._reserve(Pending(key=key, session=item.session, size=stored.size))
+                await self._reserve(Pending(key=key, session=item.session, size=stored.size, upload=True))
+                store = self._store
             try:
-                await self._store.put(key, data, size=stored.size, sha256=stored.sha256)
+                began = time.monotonic()
+                await store.put(key, data, size=stored.size, sha256=stored.sha256)
+                self.puts += 1
+                self.put_seconds += time.monotonic() - began
             except (StoreError, ContentChangedError):
-                self._uploads.discard(key)
                 async with self._lock:
+                    self._end_upload(key)
                     await self._try_clear_up()
                 raise
             except BaseException:
-                self._uploads.discard(key)
+                async with self._lock:
+                    self._end_upload(key)
                 raise
             async with self._lock:
                 try:
                     view = await self._index.add(item, key, stored, self._clock())
                     del self._pending[key]  # from now on the object itself counts
                 finally:
-                    self._uploads.discard(key)
+                    self._end_upload(key)
             return view
 
     @_whole
@@ -130,7 +155,7 @@ class Vault:
         async with self._lock:
             view = await self._index.pin(media_id, pinned=pinned)
         if not pinned:
-            self._tell_room()
+            self.tell_room()
         return view
 
     @_whole
@@ -141,7 +166,7 @@ class Vault:
                 return False
             self._take_over(await self._holdings.release_item(media_id, reason, self._clock()))
             await self._try_clear_up()
-        self._tell_room()
+        self.tell_room()
         return True
 
     @_whole
@@ -149,24 +174,48 @@ class Vault:
         """Remove everything of a session, pinned or not; returns the number of contents. Raises StoreError."""
         async with self._lock:
             found = await self._holdings.keys_of(session)
-            for batch in _batches(found):
-                now = self._clock()
-                self._take_over(await self._holdings.release(batch, "session removed", now, even_pinned=True))
+            await self._release(found, "session removed", even_pinned=True)
             await self._clear_up()
             await self._index.forget_session(session)
-        self._tell_room()
+        self.tell_room()
         return len(found)
 
-    async def tend(self) -> PruneReport:
-        """The hourly work: clear up what is left, then, unless pruning is manual, what age and quota ask for."""
-        await self._holdings.trim_removals()
-        await self.clear_up()
-        manual = self._settings.prune_mode is PruneMode.MANUAL
-        return await self.prune(PruneRequest(dry_run=manual))
+    @_whole
+    async def forget_lost(self, keys: Sequence[str], reason: str) -> int:
+        """Drop contents that the store does not have, or has damaged, with their items, pinned or not, each on record;
+        returns how many. Raises StoreError."""
+        async with self._lock:
+            found = await self._release(keys, reason, even_pinned=True)
+            await self._clear_up()
+        return found
+
+    @_whole
+    async def drop_strays(self, found: Mapping[str, int]) -> int:
+        """Delete objects (key → bytes) that nothing refers to and nobody is storing; returns how many. What cannot be
+        deleted counts as held. Raises StoreError."""
+        async with self._lock:
+            known = await self._holdings.known(list(found))
+            strays = [
+                Pending(key=key, session=session_of(key), size=size)
+                for key, size in found.items()
+                if key not in known and key not in self._pending
+            ]
+            for batch in _batches(strays):
+                await self._holdings.expect_gone(batch, self._clock())
+                for stray in batch:
+                    self._pending[stray.key] = stray
+                    self._used[stray.session] += stray.size
+            await self._clear_up()
+        return len(strays)
+
+    def count_foreign(self, size: int) -> None:
+        """Bytes in the store that are not the appliance's own and that it must not delete; they count all the same."""
+        self._foreign = size
 
     @_whole
     async def clear_up(self) -> None:
-        """Delete what was removed while the store was away. Raises StoreError."""
+        """Delete what was removed while the store was away, and what is left of broken-off uploads. Raises
+        StoreError."""
         async with self._lock:
             await self._clear_up()
 
@@ -175,11 +224,10 @@ class Vault:
         """Remove what the request asks for, or only tell. Raises StoreError when the store is away: what could not be
         deleted counts until it is."""
         async with self._lock:
-            plan = await self._plan(request)
+            plan = await self._pruner.asked(self._used, self._settings, request, self._foreign)
             before = self.used
             if not request.dry_run:
-                for reason, found in plan.items():
-                    await self._remove(found, reason)
+                await self._carry_out(plan)
         size = sum(holding.size for found in plan.values() for holding in found)
         by_session: collections.Counter[str] = collections.Counter()
         for holding in (holding for found in plan.values() for holding in found):
@@ -195,47 +243,54 @@ class Vault:
         if report.objects and not request.dry_run:
             _log.info("media pruned", objects=report.objects, bytes=report.size, reasons=report.by_reason)
             await self._bus.publish("media.pruned", objects=report.objects, size=report.size)
-            self._tell_room()
+            self.tell_room()
         return report
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """While the block runs nothing begins, and nothing is under way: no upload, no deletion. Raises StoreError if
+        something that was begun cannot be ended now."""
+        async with self._lock:
+            await self._upload_ended.wait_for(lambda: not self._uploads)
+            await self._clear_up()
+            yield
+
+    def switch(self, store: ObjectStore) -> None:
+        """From now on media lies there; to be called within `still()`."""
+        self._store = store
+
+    def tell_room(self) -> None:
+        """What waits may try again."""
+        for callback in self._changed:
+            callback()
 
     @property
     def used(self) -> int:
         """Bytes that are, or may be, in the store."""
-        return self._used.total()
+        return self._used.total() + self._foreign
+
+    @property
+    def foreign(self) -> int:
+        """Of these, bytes of objects that are not the appliance's own."""
+        return self._foreign
+
+    @property
+    def in_flight(self) -> int:
+        """Of these, bytes of what is being uploaded or deleted, or could not be deleted yet."""
+        return sum(found.size for found in self._pending.values())
+
+    def is_pending(self, key: str) -> bool:
+        """Whether an upload or a deletion of it has begun and not ended."""
+        return key in self._pending
+
+    def used_by_session(self) -> dict[str, int]:
+        return {session: size for session, size in self._used.items() if size}
 
     def shares(self) -> tuple[float, dict[str, float]]:
         """Parts of the quotas that are used: of the appliance, and by session where sessions have one."""
         quota = self._settings.session_quota_bytes
         sessions = {} if quota is None else {session: size / quota for session, size in self._used.items()}
         return self.used / self._settings.quota_bytes, sessions
-
-    async def usage(self) -> StorageUsage:
-        """What is held, by session, category and age, and how long the quota will last."""
-        now = self._clock()
-        rows = await self._holdings.usage(now)
-        per_day = await self._holdings.stored_since(now - _TREND_S) / (_TREND_S / _DAY_S)
-        share, sessions = self.shares()
-        items: collections.Counter[str] = collections.Counter()
-        for row in rows:
-            items[row.session] += row.items
-        left = max(0, self._settings.quota_bytes - self.used)
-        return StorageUsage(
-            used=self.used,
-            in_flight=sum(found.size for found in self._pending.values()),
-            quota=self._settings.quota_bytes,
-            share=share,
-            pinned=sum(row.pinned for row in rows),
-            original_size=sum(row.original_size for row in rows),
-            per_day=per_day,
-            days_left=left / per_day if per_day else None,
-            prune_mode=self._settings.prune_mode.value,
-            sessions=[
-                SessionUse(session=session, items=items[session], size=size, share=sessions.get(session))
-                for session, size in sorted(self._used.items())
-                if size or items[session]
-            ],
-            rows=rows,
-        )
 
     # ---- with the lock held
 
@@ -244,81 +299,66 @@ class Vault:
             await self._clear_up()
         await self._make_room(wanted.session, wanted.size)
         await self._holdings.reserve(wanted, self._clock())
-        self._take_over_one(wanted)
+        self._pending[wanted.key] = wanted
         self._uploads.add(wanted.key)
         self._used[wanted.session] += wanted.size
 
+    def _end_upload(self, key: str) -> None:
+        self._uploads.discard(key)
+        self._upload_ended.notify_all()
+
     async def _make_room(self, session: str, size: int) -> None:
-        """Raises NoRoomError if `size` bytes more would pass a quota and nothing may go."""
-        settings = self._settings
-        own = settings.session_quota_bytes
-        auto = settings.prune_mode is PruneMode.AUTO
+        """Raises NoRoomError if `size` bytes more would pass a quota and nothing may go; then only what has passed its
+        age is removed."""
+        settings, own = self._settings, self._settings.session_quota_bytes
         crowded = own is not None and self._used[session] + size > own * settings.high_water
-        if auto and (crowded or self.used + size > settings.quota_bytes * settings.high_water):
+        if settings.prune_mode is PruneMode.AUTO and (
+            crowded or self.used + size > settings.quota_bytes * settings.high_water
+        ):
             await self._try_clear_up()
-            for reason, found in (await self._due(session, size)).items():
-                await self._remove(found, reason)
-        if own is not None and self._used[session] + size > own:
-            raise NoRoomError(f"the quota of session {session} ({own} bytes) is reached; {_REMEDY}")
-        if self.used + size > settings.quota_bytes:
-            raise NoRoomError(f"the storage quota ({settings.quota_bytes} bytes) is reached; {_REMEDY}")
+            plan = await self._pruner.due(self._used, settings, self._foreign, (session, size))
+            expired = {"expired": plan["expired"]}
+            await self._carry_out(plan if self._lacks_room(session, size, plan) is None else expired)
+        if lacks := self._lacks_room(session, size):
+            raise NoRoomError(f"{lacks} is reached; {_REMEDY}")
 
-    async def _due(self, session: str | None = None, coming: int = 0) -> dict[str, list[Holding]]:
-        """What age and quota ask for, by reason; `coming` bytes of `session` are counted as held."""
-        settings = self._settings
-        used = collections.Counter(self._used)
-        if session is not None:
-            used[session] += coming
-        due = {"expired": await self._holdings.expired(settings.keep_s, self._clock())}
-        gone = _subtract(used, due["expired"])
-        if (own := settings.session_quota_bytes) is not None:
-            due["session quota"] = []
-            for name in [name for name, size in used.items() if size > own * settings.high_water]:
-                left = _without(await self._holdings.candidates(Filter(session=name)), gone)
-                due["session quota"] += choose_oldest(used[name], left, int(own * settings.low_water))
-            gone |= _subtract(used, due["session quota"])
-        if used.total() > settings.quota_bytes * settings.high_water:
-            due["quota"] = await self._fair(used, gone, int(settings.quota_bytes * settings.low_water))
-        return due
+    def _lacks_room(self, session: str, size: int, plan: Plan | None = None) -> str | None:
+        """Which quota would be passed by `size` bytes more, once `plan` is carried out; None: there is room."""
+        going = [holding for found in (plan or {}).values() for holding in found]
+        own = self._settings.session_quota_bytes
+        if own is not None and self._used[session] + size - sum(h.size for h in going if h.session == session) > own:
+            return f"the quota of session {session} ({own} bytes)"
+        if self.used + size - sum(holding.size for holding in going) > self._settings.quota_bytes:
+            return f"the storage quota ({self._settings.quota_bytes} bytes)"
+        return None
 
-    async def _fair(self, used: collections.Counter[str], gone: set[str], target: int) -> list[Holding]:
-        candidates = {
-            name: _without(await self._holdings.candidates(Filter(session=name)), gone)
-            for name in above_share(used, target)
-        }
-        return choose(used, candidates, target)
+    async def _carry_out(self, plan: Plan) -> None:
+        for reason, found in plan.items():
+            for batch in _batches([holding.key for holding in found]):
+                await self._release(batch, reason)
+                await self._clear_up()
 
-    async def _plan(self, request: PruneRequest) -> dict[str, list[Holding]]:
-        picky = request.session is not None or request.category is not None or request.older_than_s is not None
-        if picky:
-            older = None if request.older_than_s is None else self._clock() - request.older_than_s
-            wanted = Filter(session=request.session, category=request.category, older_than=older)
-            found = await self._holdings.candidates(wanted)
-            return {"asked": found if request.to_size is None else choose_oldest(self.used, found, request.to_size)}
-        if request.to_size is not None:
-            return {"asked": await self._fair(collections.Counter(self._used), set(), request.to_size)}
-        return await self._due()
-
-    async def _remove(self, found: Sequence[Holding], reason: str) -> None:
-        for batch in _batches([holding.key for holding in found]):
-            self._take_over(await self._holdings.release(batch, reason, self._clock()))
-            await self._clear_up()
+    async def _release(self, keys: Sequence[str], reason: str, *, even_pinned: bool = False) -> int:
+        count = 0
+        for batch in _batches(keys):
+            released = await self._holdings.release(batch, reason, self._clock(), even_pinned=even_pinned)
+            self._take_over(released)
+            count += len(released)
+        return count
 
     def _take_over(self, released: Sequence[Holding]) -> None:
         for holding in released:
-            self._take_over_one(Pending(key=holding.key, session=holding.session, size=holding.size))
-
-    def _take_over_one(self, pending: Pending) -> None:
-        self._pending[pending.key] = pending
+            self._pending[holding.key] = Pending(key=holding.key, session=holding.session, size=holding.size)
 
     async def _clear_up(self) -> None:
         """Delete what is pending and not being uploaded. Raises StoreError: it goes on counting."""
         left = [found for key, found in self._pending.items() if key not in self._uploads]
-        for start in range(0, len(left), _BATCH):
-            batch = left[start : start + _BATCH]
-            for found in batch:
-                await self._store.delete(found.key)
-            await self._holdings.settle([found.key for found in batch])
+        for batch in _batches(left):
+            if unfinished := [found.key for found in batch if found.upload]:
+                await self._store.clear_leftovers(unfinished)
+            keys = [found.key for found in batch]
+            await self._store.delete(keys)
+            await self._holdings.settle(keys)
             for found in batch:
                 del self._pending[found.key]
                 self._used[found.session] -= found.size
@@ -329,23 +369,9 @@ class Vault:
         except StoreError as error:
             _log.warning("what was removed still lies in the store", error=str(error))
 
-    def _tell_room(self) -> None:
-        for callback in self._changed:
-            callback()
-
 
 _REMEDY: Final = "raise it, unpin or delete something, or prune: amda storage prune"
 
 
-def _batches(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
-
-
-def _subtract(used: collections.Counter[str], found: Sequence[Holding]) -> set[str]:
-    for holding in found:
-        used[holding.session] -= holding.size
-    return {holding.key for holding in found}
-
-
-def _without(found: Sequence[Holding], gone: set[str]) -> list[Holding]:
-    return [holding for holding in found if holding.key not in gone]
+def _batches(found: Sequence[T]) -> list[Sequence[T]]:
+    return [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]

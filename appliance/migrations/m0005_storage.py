@@ -39,7 +39,14 @@ CREATE TABLE pending_objects (                -- may or may not lie in the store
     key     TEXT PRIMARY KEY,
     session TEXT NOT NULL,
     size    INTEGER NOT NULL,
-    at      REAL NOT NULL
+    at      REAL NOT NULL,
+    upload  INTEGER NOT NULL DEFAULT 0        -- of an upload there may be parts that no listing shows
+) WITHOUT ROWID;
+
+CREATE TABLE moved_objects (                  -- copied to another store and compared, while all media moves there
+    key     TEXT NOT NULL,
+    target  TEXT NOT NULL,
+    PRIMARY KEY (key, target)
 ) WITHOUT ROWID;
 
 CREATE TABLE removals (

@@ -71,13 +71,13 @@ async def test_age_counts_by_category_and_pins_stay(make: Make) -> None:
     told = await rig.vault.prune(PruneRequest(dry_run=True))
     assert (told.objects, told.by_reason) == (1, {"expired": 1})
     assert len(await rig.index.search()) == 5, "a dry run removes nothing"
-    report = await rig.vault.tend()
+    report = await rig.vault.prune(PruneRequest())
     assert (report.objects, report.size, report.used) == (1, 1000, told.used)
     assert {view.id for view in await rig.index.search()} == {pinned.id, deleted.id, shared.id, again.id}
     [removal] = await rig.holdings.removals(10)
     assert (removal.media, removal.reason, removal.size) == (old.id, "expired", 1000)
     rig.now += 20 * DAY_S
-    await rig.vault.tend()
+    await rig.vault.prune(PruneRequest())
     assert [view.id for view in await rig.index.search()] == [pinned.id]
     assert await _keys(rig) == {pinned.key}
 
@@ -101,7 +101,7 @@ async def test_manual_mode_deletes_nothing_and_refuses_at_the_quota(make: Make) 
     with pytest.raises(NoRoomError, match="storage quota"):
         await rig.add("one", 200 * KIB)
     rig.now += 5 * DAY_S
-    assert (await rig.vault.tend()).dry_run
+    assert (await rig.keeper.tend()).dry_run
     assert len(await _keys(rig)) == 5
     assert rig.vault.shares()[0] == pytest.approx(1000 / 1024, abs=0.001)
     asked = await rig.vault.prune(PruneRequest(older_than_s=5 * DAY_S, to_size=500 * KIB))
@@ -115,7 +115,7 @@ async def test_session_quota_takes_from_that_session_alone(make: Make) -> None:
     other = await rig.add("two", 900 * KIB)
     for _ in range(20):
         await rig.add("one", 100 * KIB)
-    usage = await rig.vault.usage()
+    usage = await rig.report.usage()
     assert {use.session: use.share is not None and use.share <= 1 for use in usage.sessions} == {
         "one": True,
         "two": True,
@@ -137,7 +137,7 @@ async def test_what_cannot_be_deleted_goes_on_counting(make: Make, monkeypatch: 
     rig = await make()
     view = await rig.add("one", 1000)
 
-    async def away(_key: str) -> None:
+    async def away(_keys: object) -> None:
         raise StoreError("the store is away")
 
     with monkeypatch.context() as patch:
@@ -157,7 +157,7 @@ async def test_caller_that_is_cancelled_leaves_the_counts_right(make: Make) -> N
         adding.cancel()
         with pytest.raises(asyncio.CancelledError):
             await adding
-    assert rig.vault.used == bytes_below(rig.store.root) == (await rig.holdings.used()).get("one", 0)
+    assert rig.vault.used == bytes_below(rig.settings.path) == (await rig.holdings.used()).get("one", 0)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import io
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,11 +15,15 @@ import msgspec
 
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media.audit import Auditor
 from appliance.media.folder import FolderStore
 from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex, StoredAs
 from appliance.media.keys import object_key
 from appliance.media.settings import StorageSettings
+from appliance.media.store import ObjectStore
+from appliance.media.tending import StoreKeeper
+from appliance.media.usage import StorageReport
 from appliance.media.vault import Vault
 from appliance.model import Category, MediaKind, MediaView
 from appliance.protocol import SpoolItem
@@ -48,39 +52,38 @@ class _Watched(io.BufferedIOBase):
         return piece
 
 
-class WatchedStore(FolderStore):
-    """Keeps count of what lies in the folder at every step, half-written files included, and measures it now and then;
-    `kill_in` counts down to a kill before or after a step."""
+class WatchedStore:
+    """A store that is counted at every step, half-written objects included, and measured now and then; `kill_in` counts
+    down to a kill before or after a step."""
 
-    def __init__(self, root: Path, quota: int) -> None:
-        super().__init__(root)
-        self.root = root
+    def __init__(self, store: ObjectStore, quota: int) -> None:
+        self.inner = store
+        self.name = store.name
         self.quota = quota
         self.kill_in: int | None = None
         self.most = 0
         self._held: dict[str, int] = {}
         self._total = 0
         self._counting = threading.Lock()
+        self.prepare = store.prepare
+        self.get = store.get
+        self.stat = store.stat
+        self.list_objects = store.list_objects
+        self.clear_leftovers = store.clear_leftovers
+        self.close = store.close
 
     async def measure(self) -> None:
-        """Compare the count with the folder itself. Nothing may be under way."""
-        assert bytes_below(self.root) == self._total
+        """Compare the count with the store itself. Nothing may be under way."""
         assert {found.key: found.size async for found in self.list_objects()} == self._held
-
-    def _count(self, key: str, size: int | None) -> None:
-        with self._counting:
-            self._total -= self._held.pop(key, 0)
-            if size is not None:
-                self._held[key] = size
-                self._total += size
 
     def _written(self, key: str, size: int) -> None:
         """All of it is there, beside what it may replace."""
         with self._counting:
             found = self._total + size
+            self._total += size - self._held.pop(key, 0)
+            self._held[key] = size
         self.most = max(self.most, found)
         assert found <= self.quota, f"{found} bytes in the store, the quota is {self.quota}"
-        self._count(key, size)
 
     def _step(self) -> None:
         if self.kill_in is not None:
@@ -91,21 +94,23 @@ class WatchedStore(FolderStore):
     async def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> None:
         self._step()
         watched = _Watched(source, lambda: self._written(key, size))
-        await super().put(key, cast("BinaryIO", watched), size=size, sha256=sha256)
+        await self.inner.put(key, cast("BinaryIO", watched), size=size, sha256=sha256)
         self._step()
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, keys: Sequence[str]) -> None:
         self._step()
-        await super().delete(key)
-        self._count(key, None)
+        await self.inner.delete(keys)
+        with self._counting:
+            for key in keys:
+                self._total -= self._held.pop(key, 0)
         self._step()
 
 
 class VaultRig:
-    def __init__(self, folder: Path, database: Database, **changes: Any) -> None:
+    def __init__(self, folder: Path, database: Database, store: ObjectStore | None = None, **changes: Any) -> None:
         self.database = database
         self.settings = msgspec.structs.replace(StorageSettings(path=folder / "media"), **changes)
-        self.store = WatchedStore(self.settings.path, self.settings.quota_bytes)
+        self.store = WatchedStore(store or FolderStore(self.settings.path), self.settings.quota_bytes)
         self.index = MediaIndex(database)
         self.holdings = Holdings(database)
         self.bus = EventBus(database, kept=100)
@@ -114,14 +119,18 @@ class VaultRig:
         self._number = 0
 
     def _vault(self) -> Vault:
-        return Vault(self.store, self.index, self.holdings, self.settings, self.bus, clock=lambda: self.now)
+        vault = Vault(self.store, self.index, self.holdings, self.settings, self.bus, clock=lambda: self.now)
+        self.report = StorageReport(vault, self.holdings, lambda: self.now)
+        self.auditor = Auditor(vault, self.holdings)
+        self.keeper = StoreKeeper(vault, self.auditor, self.holdings, self.bus)
+        return vault
 
     async def restart(self) -> None:
         """As a new process: only the database and the folder are left."""
         self.store.kill_in = None
         self.vault = self._vault()
-        await self.store.clear_incoming()
         await self.vault.load()
+        await self.vault.clear_up()
         await self.store.measure()
 
     async def add(
