@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -12,12 +12,16 @@ from appliance.client_wire import Response
 from appliance.model import Category, MediaKind, MediaView
 from appliance.model_api import MediaPage
 from appliance.model_storage import (
+    CheckRequest,
+    JobView,
+    MoveRequest,
     PruneReport,
     PruneRequest,
     Refusal,
     RefusalList,
     Removal,
     RemovalList,
+    StorageJob,
     StorageUsage,
 )
 
@@ -114,3 +118,15 @@ class StorageCalls:
         """What could not be stored for want of room, newest first."""
         found = await self._call("GET", "/v1/storage/refusals", RefusalList, None, {"limit": str(limit)})
         return found.items
+
+    async def check_storage(self, *, repair: bool = False, hashes: bool = False) -> StorageJob:
+        """Begin; follow it with `storage_job`."""
+        return await self._call("POST", "/v1/storage/check", StorageJob, CheckRequest(repair=repair, hashes=hashes))
+
+    async def move_storage(self, to: Literal["folder", "s3"], *, remove_old: bool = False) -> StorageJob:
+        """Begin; follow it with `storage_job`."""
+        return await self._call("POST", "/v1/storage/move", StorageJob, MoveRequest(to=to, remove_old=remove_old))
+
+    async def storage_job(self) -> StorageJob | None:
+        """The check or move that is under way, or the last one since the daemon started."""
+        return (await self._call("GET", "/v1/storage/job", JobView)).job

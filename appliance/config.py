@@ -65,6 +65,10 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.state_dir / "sessions"
 
     @property
+    def backups(self) -> Path:
+        return self.state_dir / "backups"
+
+    @property
     def api_socket(self) -> Path:
         return self.run_dir / API_SOCKET
 

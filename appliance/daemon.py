@@ -37,6 +37,7 @@ from appliance.history.versions import configured_whatsapp_version
 from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run_until, stop_request
 from appliance.logging import configure_logging
 from appliance.media.room import MediaRoom
+from appliance.media.store import StoreError
 from appliance.notify import ServiceManager
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
@@ -60,7 +61,7 @@ async def run_daemon(settings: Settings) -> None:
             for folder in (settings.paths.state_dir, settings.paths.sessions):
                 make_private(folder)
             await _run(settings)
-    except (AlreadyRunningError, DatabaseError, PeerError) as error:
+    except (AlreadyRunningError, DatabaseError, PeerError, StoreError) as error:
         raise DaemonError(str(error)) from error
     except OSError as error:
         raise DaemonError(
@@ -80,8 +81,7 @@ async def _run(settings: Settings) -> None:
         bus = EventBus(database, settings.limits.events_kept)
         await bus.load()
 
-        media = await MediaRoom.open(settings, database, bus)
-        stack.push_async_callback(media.close)
+        media = await stack.enter_async_context(MediaRoom.open(settings, database, bus))
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
         ledger = Ledger(database, wall, whatsapp=configured_whatsapp_version(settings))
@@ -113,15 +113,15 @@ async def _run(settings: Settings) -> None:
         health = Health(
             lambda: "" if fork.hello else "the fork server does not answer",
             pairing,
-            lambda: media.intake.state,
+            lambda: media.state,
             paths.state_dir,
         )
         access = await Access.open(database, settings.api)
         routes = described_table(
             SessionsResource(sessions, media.index, settings.limits.sessions),
             PairingsResource(pairing),
-            MediaResource(media.index, media.store, media.vault),
-            StorageResource(media.vault, media.holdings),
+            MediaResource(media.index, media.vault),
+            StorageResource(media),
             HistoryResource(history, store_finder(database)),
             AlertsResource(history.alerts, history.persons),
             EventsResource(bus),
@@ -131,7 +131,7 @@ async def _run(settings: Settings) -> None:
                 started_at=started_at,
                 sessions=sessions,
                 media=media.index,
-                intake=lambda: media.intake.state,
+                intake=lambda: media.state,
                 bus=bus,
                 health=health,
             ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import enum
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -38,10 +39,14 @@ class SessionUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes as stored. `used` includes `in_flight`: what is being uploaded or deleted just now."""
+    """Bytes as stored. `used` includes `in_flight`, what is being uploaded or deleted just now, and `foreign`, what
+    lies in the store without being the appliance's own."""
 
+    store: str
+    """What and where it is."""
     used: int
     in_flight: int
+    foreign: int
     quota: int
     share: float
     pinned: int
@@ -76,6 +81,88 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """Session → bytes."""
     used: int
     """Afterwards; of a dry run: what would be left."""
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The index compared with the store itself; counts are as found, before any repair."""
+
+    repaired: bool
+    hashes: bool
+    """Whether every byte was read."""
+    objects: int
+    """That the store lists."""
+    size: int
+    missing: int
+    """In the index, not in the store."""
+    damaged: int
+    """In both, and not with the same bytes."""
+    strays: int
+    """In the store, and nothing refers to it."""
+    stray_size: int
+    foreign: int
+    """In the store, and not the appliance's own; never deleted."""
+    foreign_size: int
+    leftovers: int
+    """Unfinished uploads that were taken back; looked for by a repair and every hour."""
+    leftover_size: int
+    named: list[str]
+    """Keys of the first hundred missing, damaged and stray objects each."""
+
+
+class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
+    to: str
+    """folder or s3."""
+    copied: int
+    """Objects, this time."""
+    removed: int
+    """Old copies."""
+    backup: str
+    """Folder with index and settings as they were; empty: nothing was moved, only old copies removed."""
+    old: str
+    """The store where everything lay before."""
+
+
+class JobState(enum.StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A check or a move: it takes as long as there are objects."""
+
+    id: str
+    kind: str
+    """check or move."""
+    state: JobState = JobState.RUNNING
+    done: int = 0
+    """Objects so far, of …"""
+    total: int
+    """… so many at the beginning."""
+    started_at: float
+    ended_at: float | None = None
+    error: str = ""
+    """Why it failed, with the remedy."""
+    check: CheckReport | None = None
+    move: MoveReport | None = None
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    job: StorageJob | None
+    """The one under way, or the last one; none since the daemon started."""
+
+
+class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    repair: bool = False
+    """Delete what nobody refers to; take what is lost or damaged out of the index."""
+    hashes: bool = False
+    """Read every byte."""
+
+
+class MoveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    to: Literal["folder", "s3"]
+    remove_old: bool = False
+    """Delete the copies in the old store, once everything is compared and the new one is in use."""
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):

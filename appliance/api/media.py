@@ -13,7 +13,7 @@ from aiohttp import web
 
 from appliance.api.routes import Call, Route, delete, get, put
 from appliance.media.index import MediaIndex
-from appliance.media.store import ObjectStore, StoreError
+from appliance.media.store import StoreError
 from appliance.media.vault import Vault
 from appliance.model import MediaView
 from appliance.model_api import MediaPage, MediaQuery, PoisonList, ResourceId
@@ -24,9 +24,8 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 class MediaResource:
-    def __init__(self, index: MediaIndex, store: ObjectStore, vault: Vault) -> None:
+    def __init__(self, index: MediaIndex, vault: Vault) -> None:
         self._index = index
-        self._store = store
         self._vault = vault
 
     def routes(self) -> Sequence[Route]:
@@ -118,7 +117,7 @@ class MediaResource:
         if partial:
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{view.size}"
         try:
-            async for piece in self._store.get(view.key, start, end - start):
+            async for piece in self._vault.store.get(view.key, start, end - start):
                 if not response.prepared:
                     await response.prepare(request)
                 await response.write(piece)

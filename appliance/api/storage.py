@@ -5,41 +5,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.api.routes import Route, get, post
-from appliance.media.holdings import Holdings
+from appliance.media.room import MediaRoom
+from appliance.media.settings import StorageKind
 from appliance.media.store import StoreError
-from appliance.media.vault import Vault
-from appliance.model_storage import PruneReport, PruneRequest, RefusalList, RemovalList, StorageListQuery, StorageUsage
+from appliance.model_api import Scope
+from appliance.model_storage import (
+    CheckRequest,
+    JobView,
+    MoveRequest,
+    PruneReport,
+    PruneRequest,
+    RefusalList,
+    RemovalList,
+    StorageJob,
+    StorageListQuery,
+    StorageUsage,
+)
 from appliance.problems import unavailable
 
 
 class StorageResource:
-    def __init__(self, vault: Vault, holdings: Holdings) -> None:
-        self._vault = vault
-        self._holdings = holdings
+    def __init__(self, room: MediaRoom) -> None:
+        self._room = room
 
     def routes(self) -> Sequence[Route]:
         return (
             get("/v1/storage", self.usage),
             post("/v1/storage/prune", self.prune),
+            post("/v1/storage/check", self.check, Scope.ADMIN, status=202),
+            post("/v1/storage/move", self.move, Scope.ADMIN, status=202),
+            get("/v1/storage/job", self.job),
             get("/v1/storage/removals", self.removals),
             get("/v1/storage/refusals", self.refusals),
         )
 
     async def usage(self) -> StorageUsage:
         """What is stored by session, category and age, the trend, and the days left."""
-        return await self._vault.usage()
+        return await self._room.report.usage()
 
     async def prune(self, body: PruneRequest) -> PruneReport:
         """Make room now; with `dry_run` only say what would go."""
         try:
-            return await self._vault.prune(body)
+            return await self._room.vault.prune(body)
         except StoreError as error:
             raise unavailable(str(error), "Try again: what was chosen already goes when the store is back.") from error
 
+    async def check(self, body: CheckRequest) -> StorageJob:
+        """Begin to compare the index with the store itself; with `repair`, put right what is wrong."""
+        return await self._room.begin_check(repair=body.repair, hashes=body.hashes)
+
+    async def move(self, body: MoveRequest) -> StorageJob:
+        """Begin to move all media to another store; the appliance goes on working."""
+        return await self._room.begin_move(StorageKind(body.to), remove_old=body.remove_old)
+
+    async def job(self) -> JobView:
+        """The check or move that is under way, or the last one, with its report."""
+        return JobView(job=self._room.jobs.last)
+
     async def removals(self, query: StorageListQuery) -> RemovalList:
         """What is no longer stored, and why; newest first."""
-        return RemovalList(items=await self._holdings.removals(query.limit))
+        return RemovalList(items=await self._room.holdings.removals(query.limit))
 
     async def refusals(self, query: StorageListQuery) -> RefusalList:
         """What was captured and could not be stored, newest first."""
-        return RefusalList(items=await self._holdings.refusals(query.limit))
+        return RefusalList(items=await self._room.holdings.refusals(query.limit))

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
-from appliance.config import Settings
+import msgspec
+import structlog
+
+from appliance.config import Settings, describe
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media.audit import Auditor, Progress
 from appliance.media.compression.compressor import Compressor
 from appliance.media.folder import FolderStore
 from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.intake import MediaIntake
-from appliance.media.settings import StorageSettings
-from appliance.media.store import ObjectStore
+from appliance.media.jobs import StorageJobs
+from appliance.media.mover import Mover
+from appliance.media.s3_settings import read_credentials
+from appliance.media.settings import StorageKind, StorageSettings
+from appliance.media.store import ObjectStore, StoreError
 from appliance.media.tending import StoreKeeper
+from appliance.media.usage import StorageReport
 from appliance.media.vault import Vault
+from appliance.model_api import IntakeState, SettingList
+from appliance.model_storage import MoveReport, StorageJob
+from appliance.problems import invalid
+
+_log = structlog.get_logger(__name__)
 
 WORK_FOLDER: Final = "compressing"
 """In the state folder: on the disk that the spools lie on, and nobody else's."""
@@ -25,35 +39,90 @@ WORK_FOLDER: Final = "compressing"
 class MediaRoom:
     """Made by `open()`. `intake.run()` and `keeper.run()` are the caller's to run."""
 
-    def __init__(
-        self,
-        settings: StorageSettings,
-        compressor: Compressor,
-        sessions: Path,
-        store: ObjectStore,
-        database: Database,
-        bus: EventBus,
-    ) -> None:
-        self.store = store
+    def __init__(self, settings: Settings, kind: StorageKind, database: Database, bus: EventBus) -> None:
+        self.kind = kind
+        """The kind of store that media lies in; a move changes it."""
+        paths, storage = settings.paths, settings.storage
+        store = open_store(storage, kind)
         self.index = MediaIndex(database)
         self.holdings = Holdings(database)
-        self.vault = Vault(store, self.index, self.holdings, settings, bus)
-        self.keeper = StoreKeeper(self.vault, settings.prune_interval_s)
-        self.compressor = compressor
+        self.vault = Vault(store, self.index, self.holdings, storage, bus)
+        self.report = StorageReport(self.vault, self.holdings)
+        self.auditor = Auditor(self.vault, self.holdings)
+        self.keeper = StoreKeeper(self.vault, self.auditor, self.holdings, bus)
+        self.compressor = Compressor(settings.compression, paths.state_dir / WORK_FOLDER)
         self.intake = MediaIntake(
-            sessions, self.vault, self.index, self.holdings, compressor, bus, settings.spool_bytes
+            paths.sessions, self.vault, self.index, self.holdings, self.compressor, bus, storage.spool_bytes
+        )
+        self.jobs = StorageJobs()
+        self._mover = Mover(
+            *(self.vault, self.auditor, self.holdings),
+            database.path,
+            lambda kind: open_store(self.vault.settings, kind),
+            paths.backups,
+            lambda: msgspec.json.format(msgspec.json.encode(SettingList(settings=list(describe(settings))))),
         )
 
     @classmethod
-    async def open(cls, settings: Settings, database: Database, bus: EventBus) -> MediaRoom:
-        """Open the store and learn what it holds; what a killed daemon has left half done is cleared up."""
-        store = FolderStore(settings.storage.path)
-        await store.clear_incoming()
-        compressor = Compressor(settings.compression, settings.paths.state_dir / WORK_FOLDER)
-        room = cls(settings.storage, compressor, settings.paths.sessions, store, database, bus)
-        await room.vault.load()
-        return room
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings, database: Database, bus: EventBus) -> AsyncIterator[MediaRoom]:
+        """Learn what is held. The store itself is not waited for: the keeper sees to it as soon as it runs.
 
-    async def close(self) -> None:
-        """End the processes that make media smaller; after `intake.run()` has ended."""
-        await self.compressor.close()
+        Media stays where it lies until it is moved, whatever `storage.kind` says meanwhile. Raises StoreError if the
+        settings lack what that store needs.
+        """
+        holdings = Holdings(database)
+        kind = StorageKind(await holdings.kind() or settings.storage.kind)
+        if kind is not settings.storage.kind:
+            _log.warning("media lies in another store than storage.kind says; see: amda storage move", kind=kind)
+        try:
+            room = cls(settings, kind, database, bus)
+        except ValueError as error:
+            raise StoreError(f"media lies in the store of kind {kind}, and {error}") from error
+        await holdings.set_kind(kind)
+        await room.vault.load()
+        try:
+            yield room
+        finally:
+            await room.compressor.close()  # after `intake.run()` has ended
+            await room.jobs.close()
+            await room.vault.store.close()
+
+    @property
+    def state(self) -> IntakeState:
+        """How intake is; a store that is away is its trouble, too, though nothing may wait for it yet."""
+        state = self.intake.state
+        return state if state.trouble else msgspec.structs.replace(state, trouble=self.keeper.trouble)
+
+    async def begin_check(self, *, repair: bool, hashes: bool) -> StorageJob:
+        """Raises ProblemError 409 if something of the kind is under way."""
+        total = await self.holdings.count()
+        return self.jobs.start(
+            "check", total, lambda progress: self.auditor.check(repair=repair, hashes=hashes, progress=progress)
+        )
+
+    async def begin_move(self, to: StorageKind, *, remove_old: bool) -> StorageJob:
+        """Raises ProblemError: 409 if something of the kind is under way, 400 if settings of that store are missing."""
+        try:
+            await open_store(self.vault.settings, to).close()
+        except ValueError as error:
+            raise invalid(
+                "to", f"Settings of the section storage: {error}.", "Set it, restart, and move then."
+            ) from error
+
+        async def move(progress: Progress) -> MoveReport:
+            report = await self._mover.move(self.kind, to, remove_old=remove_old, progress=progress)
+            self.kind = to
+            return report
+
+        return self.jobs.start("move", await self.holdings.count(), move)
+
+
+def open_store(settings: StorageSettings, kind: StorageKind) -> ObjectStore:
+    """The store of that kind; nothing is contacted yet. Raises ValueError if the settings lack what it needs."""
+    if kind is StorageKind.FOLDER:
+        return FolderStore(settings.path)
+    from appliance.media.s3 import S3Store  # the client library costs megabytes that a folder's user need not pay
+
+    place, credentials = settings.s3()
+    return S3Store(place, lambda: read_credentials(credentials))

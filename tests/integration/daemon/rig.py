@@ -20,11 +20,7 @@ from appliance.api.storage import StorageResource
 from appliance.config import Limits, load_settings
 from appliance.database import Database
 from appliance.events import EventBus
-from appliance.media.folder import FolderStore
-from appliance.media.holdings import Holdings
-from appliance.media.index import MediaIndex
-from appliance.media.intake import MediaIntake
-from appliance.media.vault import Vault
+from appliance.media.room import MediaRoom
 from appliance.model import MediaKind
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
@@ -40,19 +36,16 @@ class ApiRig:
         self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
         self.bus = bus
         self.sessions = FakeSessions()
-        self.index = MediaIndex(database)
-        store = FolderStore(folder / "media")
-        holdings = Holdings(database)
-        vault = Vault(store, self.index, holdings, self.settings.storage, bus)
-        self.intake = MediaIntake(folder / "sessions", vault, self.index, holdings, bus, 1 << 30)
+        self.media = MediaRoom(self.settings, self.settings.storage.kind, database, bus)
+        self.index, self.intake = self.media.index, self.media.intake
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
         health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder)
         self.access = access
         self.routes = described_table(
             SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
             PairingsResource(self.pairing),
-            MediaResource(self.index, store, vault),
-            StorageResource(vault, holdings),
+            MediaResource(self.index, self.media.vault),
+            StorageResource(self.media),
             EventsResource(bus),
             StatusResource(
                 settings=self.settings,

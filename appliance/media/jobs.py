@@ -1,0 +1,67 @@
+"""Work on the store that takes longer than a request may: one at a time, with its progress for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from appliance.media.audit import Progress
+from appliance.media.store import ContentChangedError, StoreError
+from appliance.model_storage import CheckReport, JobState, MoveReport, StorageJob
+from appliance.problems import conflict
+
+_log = structlog.get_logger(__name__)
+
+
+class StorageJobs:
+    """Close it with `close()`: a job that is under way ends where it is, and may be started again."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self.last: StorageJob | None = None
+        """The one that is under way, or the last one; None: there was none since the daemon started."""
+
+    def start(
+        self, kind: str, total: int, step: Callable[[Progress], Awaitable[CheckReport | MoveReport]]
+    ) -> StorageJob:
+        """Begin. Raises ProblemError 409 if another one is under way."""
+        if self._task is not None and not self._task.done() and self.last is not None:
+            raise conflict(f"A {self.last.kind} of the storage is under way.", "Wait for it: amda storage job")
+        self.last = StorageJob(id=uuid.uuid4().hex, kind=kind, total=total, started_at=time.time())
+        self._task = asyncio.create_task(self._run(step), name=f"storage {kind}")
+        return self.last
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self, step: Callable[[Progress], Awaitable[CheckReport | MoveReport]]) -> None:
+        try:
+            report = await step(self._progress)
+        except (StoreError, ContentChangedError, OSError, sqlite3.Error) as error:
+            _log.error("work on the storage failed", reason=str(error))
+            self._change(state=JobState.FAILED, error=str(error), ended_at=time.time())
+        except asyncio.CancelledError:
+            self._change(state=JobState.FAILED, error="the daemon was stopped; start it again", ended_at=time.time())
+            raise
+        else:
+            if isinstance(report, CheckReport):
+                self._change(state=JobState.DONE, check=report, ended_at=time.time())
+            else:
+                self._change(state=JobState.DONE, move=report, ended_at=time.time())
+
+    def _progress(self, done: int) -> None:
+        self._change(done=done)
+
+    def _change(self, **changes: object) -> None:
+        if self.last is not None:
+            self.last = msgspec.structs.replace(self.last, **changes)
