@@ -27,6 +27,8 @@ class FakeWorker:
         self.refusal: ProblemError | None = None
         self.guarded_by: Database | None = None
         """Where `promote` asks its guard; None: it does not."""
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.may_promote = asyncio.Event()
         self.may_promote.set()
         self.promoting = asyncio.Event()
@@ -43,6 +45,7 @@ class FakeWorker:
 
     async def command(self, body: CommandBody, timeout: float) -> Reply:  # noqa: ARG002
         self.commands.append(body)
+        await self.may_answer.wait()
         if self.refusal is not None:
             raise self.refusal
         return self.reply
@@ -78,6 +81,8 @@ class FakeSessions:
         self.removed: list[tuple[str, bool]] = []
         self.commands: list[tuple[str, CommandBody]] = []
         self.fork_server_trouble = ""
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
         self.linking: list[tuple[str, SessionState | None]] = []
         self._removals: list[RemovalCallback] = []
 
@@ -153,6 +158,11 @@ class FakeSessions:
         if holder := self.held.get(session):
             raise conflict(f"Session {session} is held by {holder}.", "Wait.")
         self.held[session] = "pairing"
+        try:
+            await self.may_begin.wait()
+        except asyncio.CancelledError:
+            del self.held[session]
+            raise
         worker = FakeWorker(self, session, attempt_id)
         self.begun.put_nowait(worker)
         return worker

@@ -28,6 +28,10 @@ CODE_LIFE_S: Final = 160.0
 BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 8.0
 """Between two tries before a code was shown: the user is watching, and three tries are all there are."""
+CLEAN_UP_S: Final = 20.0
+"""The end itself: an accepted device is unlinked (10 s at most), its worker ended (8 s) or killed, its store deleted."""
+_CLEAN_UP_SHARE: Final = 0.2
+"""At most this part of an attempt's time is kept free for it, however short that is set."""
 _MIN_TRY_SHARE: Final = 0.4
 """A further try begins only while this part of the attempt's time is left, however short that is set."""
 
@@ -68,7 +72,8 @@ class Linker:
         return texts.CANCELLED if keeper.cancelled() else _ending_by(keeper.exception(), attempt.session)
 
     async def _work(self, attempt: Attempt, hold: Hold) -> None:
-        deadline = asyncio.get_running_loop().time() + self._settings.job_limit_s
+        limit_s = self._settings.job_limit_s
+        deadline = asyncio.get_running_loop().time() + limit_s - min(CLEAN_UP_S, _CLEAN_UP_SHARE * limit_s)
         await self._fences.enter(attempt.session, attempt.phones, hold.job.fence)
         await attempt.start(hold)
         while True:
@@ -94,7 +99,10 @@ class Linker:
     async def _try(self, attempt: Attempt, hold: Hold, deadline: float) -> None:
         """One worker on a fresh store. Whatever happens, the store is the session's or gone afterwards."""
         try:
-            worker = await self._sessions.begin_pairing(attempt.session, store_name(attempt))
+            async with asyncio.timeout_at(deadline):
+                worker = await self._sessions.begin_pairing(attempt.session, store_name(attempt))
+        except TimeoutError:
+            raise AttemptFailedError(texts.TOO_LONG) from None
         except ProblemError as error:
             raise AttemptFailedError(texts.of_problem(error.problem)) from error
         promoted = False

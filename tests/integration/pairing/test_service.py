@@ -148,6 +148,31 @@ async def test_slots_bound_what_is_under_way_and_the_rest_has_a_position(rig: Ri
     assert (await rig.worker()).session == "two"
 
 
+@pytest.mark.parametrize("hangs", ["fork", "worker", "phone"])
+async def test_attempt_ends_within_its_limit_whatever_it_waits_for(rig: Rig, hangs: str) -> None:
+    limit_s = 1.0
+    service = await rig.service(job_limit_s=limit_s, slots=1)
+    if hangs == "fork":
+        rig.sessions.may_begin.clear()
+    view = await service.request("one", PairMethod.CODE, PHONE)
+    await rig.until(service, view.id, lambda found: found.started_at is not None)
+    if hangs != "fork":
+        worker = await rig.worker()
+        if hangs == "worker":
+            worker.may_answer.clear()
+        else:
+            rig.show(worker)
+    ended = await rig.ended(service, view.id)
+    assert ended.state is PairingState.EXPIRED
+    assert ended.reason
+    assert ended.started_at is not None
+    assert ended.ended_at is not None
+    assert ended.ended_at - ended.started_at < limit_s
+    assert rig.sessions.held == {}
+    rig.sessions.may_begin.set()
+    await rig.shown(service, "two", OTHER_PHONE)  # the slot is free
+
+
 async def test_redis_away_is_said_and_nothing_is_begun(rig: Rig) -> None:
     service = await rig.service()
     await rig.server.stop()
