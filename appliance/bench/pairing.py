@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.bench import measure
+from appliance.bench import measure, pairing_figures
 from appliance.bench.pairing_user import Role, Script, Tally, User
 from appliance.bench.rig import Rig, phone_number, say
 from appliance.model import SessionState
@@ -73,7 +73,14 @@ class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
     code_shown_s_p95: float
     linked_total_s: float
     """From the first request until the last one who should be was linked."""
+    first_logins_at_once: int
+    """As the network saw them; two have their turn at a time."""
+    wait_told_error_s_p50: float
+    wait_told_error_s_p95: float
+    """By how much the wait in line differed from what was told at its beginning."""
     peak_pss_mib: float
+    peak_parts_mib: dict[str, float]
+    peak_workers: int
     seconds: float
     reasons: dict[str, int]
     """Why attempts ended without success."""
@@ -92,10 +99,13 @@ class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def run(*, users: int = 60, disturbed: bool = False, seed: int = 1, keep: bool = False) -> PairingResult:
-    """Carry it out with the shipped settings. Raises BenchError if it cannot be."""
+async def run(
+    *, users: int = 60, disturbed: bool = False, seed: int = 1, pace: float = 1.0, keep: bool = False
+) -> PairingResult:
+    """Carry it out with the shipped settings. `pace`: people and mishaps take so many times as long; small for a short
+    rehearsal. Raises BenchError if it cannot be."""
     async with Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, users))}) as rig:
-        crowd = _crowd(rig, users, seed)
+        crowd = _crowd(rig, users, seed, pace)
         say(f"{users} sessions are made")
         for user in crowd:
             await rig.staging.add_account(ct.AddAccount(phone=user.phone))
@@ -106,7 +116,7 @@ async def run(*, users: int = 60, disturbed: bool = False, seed: int = 1, keep: 
         say("all ask at the same moment")
         tasks = [asyncio.create_task(user.live(), name=user.session) for user in crowd]
         if disturbed:
-            tasks.append(asyncio.create_task(_disturb(rig), name="strikes"))
+            tasks.append(asyncio.create_task(_disturb(rig, pace), name="strikes"))
         async with asyncio.timeout(LIMIT_S):
             await asyncio.gather(*tasks)
         seconds = time.monotonic() - started
@@ -114,13 +124,13 @@ async def run(*, users: int = 60, disturbed: bool = False, seed: int = 1, keep: 
         with contextlib.suppress(asyncio.CancelledError):
             await sampling
         say(f"all have ended after {seconds:.0f} s")
-        result = await _judge(rig, crowd, peak.mib, seconds, started, disturbed=disturbed)
+        result = await _judge(rig, crowd, peak.memory, seconds, started, disturbed=disturbed)
         if not result.passed:
             rig.keep()
         return result
 
 
-def _crowd(rig: Rig, users: int, seed: int) -> list[User]:
+def _crowd(rig: Rig, users: int, seed: int, pace: float) -> list[User]:
     chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
     numbers = list(range(users))
     chance.shuffle(numbers)
@@ -133,19 +143,20 @@ def _crowd(rig: Rig, users: int, seed: int) -> list[User]:
             rig,
             f"user-{number:03d}",
             phone_number(number),
-            Script(role=roles.get(number, Role.TYPE), types_after_s=chance.uniform(*TYPE_AFTER_S)),
+            Script(role=roles.get(number, Role.TYPE), types_after_s=pace * chance.uniform(*TYPE_AFTER_S)),
         )
         for number in range(users)
     ]
 
 
-async def _disturb(rig: Rig) -> None:
-    await rig.staging.set_fault(ct.SetFault(kind=ct.FaultKind.DROP, percent=DROP_PERCENT, duration_s=DROP_FOR_S))
+async def _disturb(rig: Rig, pace: float) -> None:
+    drops = ct.SetFault(kind=ct.FaultKind.DROP, percent=DROP_PERCENT, duration_s=pace * DROP_FOR_S)
+    await rig.staging.set_fault(drops)
     passed = 0.0
     for at, strike in STRIKES:
-        await asyncio.sleep(at - passed)
+        await asyncio.sleep(pace * (at - passed))
         passed = at
-        say(f"{at:.0f} s: {strike.value}")
+        say(f"{pace * at:.0f} s: {strike.value}")
         if strike is Strike.KILL_DAEMON:
             await rig.appliance.kill_daemon()
         else:
@@ -157,18 +168,18 @@ class _Peak:
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
-        self.mib = 0.0
+        self.memory = measure.Memory(parts={}, workers=[])
 
     async def watch(self) -> None:
         while True:
             with contextlib.suppress(KeyError, OSError):  # a part that is being started again just now
                 found = await asyncio.to_thread(self._rig.memory)
-                self.mib = max(self.mib, found.total)
+                self.memory = max(self.memory, found, key=lambda memory: memory.total)
             await asyncio.sleep(SAMPLE_S)
 
 
 async def _judge(
-    rig: Rig, crowd: list[User], peak_mib: float, seconds: float, started: float, *, disturbed: bool
+    rig: Rig, crowd: list[User], peak: measure.Memory, seconds: float, started: float, *, disturbed: bool
 ) -> PairingResult:
     await _all_online(rig, [user for user in crowd if user.tally.linked_at is not None])
     views = {view.id: view for view in await rig.api.sessions()}
@@ -205,7 +216,14 @@ async def _judge(
         code_shown_s_p50=round(measure.percentile(shown, 50), 2),
         code_shown_s_p95=round(measure.percentile(shown, 95), 2),
         linked_total_s=round(max(ends, default=0.0), 1),
-        peak_pss_mib=round(peak_mib, 1),
+        first_logins_at_once=pairing_figures.first_logins_at_once(
+            await rig.staging.whole_journal(kinds=pairing_figures.KINDS)
+        ),
+        wait_told_error_s_p50=pairing_figures.wait_error_s(tally.waits, 50),
+        wait_told_error_s_p95=pairing_figures.wait_error_s(tally.waits, 95),
+        peak_pss_mib=round(peak.total, 1),
+        peak_parts_mib={name: round(mib, 1) for name, mib in peak.parts.items()},
+        peak_workers=len(peak.workers),
         seconds=round(seconds, 1),
         reasons=tally.reasons,
     )

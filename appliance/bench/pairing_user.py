@@ -11,6 +11,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from appliance.bench.pairing_figures import Wait
 from appliance.bench.rig import RETRY_PAUSE_S, Rig, api_back
 from appliance.client import ApiError, ClientError
 from appliance.model import PairingState, PairingView
@@ -56,6 +57,7 @@ class Tally(msgspec.Struct, kw_only=True):
     refused_by_limits: int = 0
     interrupted: int = 0
     untold: int = 0
+    waits: list[Wait] = []
     reasons: dict[str, int] = {}
 
     @classmethod
@@ -69,6 +71,7 @@ class Tally(msgspec.Struct, kw_only=True):
             refused_by_limits=sum(tally.refused_by_limits for tally in tallies),
             interrupted=sum(tally.interrupted for tally in tallies),
             untold=sum(tally.untold for tally in tallies),
+            waits=[wait for tally in tallies for wait in tally.waits],
             reasons=dict(reasons),
         )
 
@@ -99,6 +102,8 @@ class User:
                 if again is not None and again.id != view.id:
                     self.tally.second_codes += 1
             ended = await self._follow(view)
+            if view.wait_s is not None and ended.started_at is not None:
+                self.tally.waits.append(Wait(view.wait_s, ended.started_at - ended.created_at))
             if ended.state is PairingState.LINKED:
                 self.tally.linked_at = time.monotonic()
                 return

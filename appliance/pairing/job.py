@@ -29,7 +29,7 @@ BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 8.0
 """Between two tries before a code was shown: the user is watching, and three tries are all there are."""
 CLEAN_UP_S: Final = 20.0
-"""The end itself: an accepted device is unlinked (10 s at most), its worker ended (8 s) or killed, its store deleted."""
+"""The end itself: an accepted device is unlinked (10 s at most), its worker ended (8 s), its store removed."""
 _CLEAN_UP_SHARE: Final = 0.2
 """At most this part of an attempt's time is kept free for it, however short that is set."""
 _MIN_TRY_SHARE: Final = 0.4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from appliance.bench import crash, first_light
+from appliance.bench import crash, first_light, pairing, pairing_cycles
 from appliance.bench.proof import ACK_WINDOW_S, in_window
 
 KILLS = 6
@@ -23,6 +23,22 @@ async def test_kills_lose_nothing() -> None:
     result = await crash.run(kills=KILLS, seed=3)
     assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
     assert sum(result.kills.values()) == KILLS
+
+
+@pytest.mark.timeout(180)
+async def test_linking_while_everything_is_restarted() -> None:
+    """Eight at once, daemon killed twice, Redis restarted, sockets dropped; `./run-tests long` has sixty."""
+    result = await pairing.run(users=8, disturbed=True, pace=0.15)
+    assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
+    assert result.interrupted
+
+
+@pytest.mark.timeout(180)
+async def test_after_a_failure_the_right_attempt_works() -> None:
+    """The seed draws a killed worker and a cut connection."""
+    result = await pairing_cycles.run(cycles=2, seed=369)
+    assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
+    assert len(result.failures) == 2
 
 
 def test_only_the_window_excuses_a_loss() -> None:
