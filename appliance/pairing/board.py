@@ -104,13 +104,13 @@ class Board:
                 self._unheard[job_id] = (fence, verdict, force)
 
     async def end_orphan(self, attempt_id: str, ending: Ending) -> None:
-        """Tell the end of an attempt that nobody leads any more."""
-        if await self._record.end(attempt_id, ending, self._clock()):
+        """Tell the end of an attempt that nobody leads any more: linked, if its daemon had just got so far."""
+        found = None if await self._record.promoted(attempt_id) else ending
+        if await self._record.end(attempt_id, found, self._clock()):
             view = await self._record.get(attempt_id)
-            _log.warning("a linking attempt was left by its daemon", id=attempt_id, reason=ending.reason)
-            await self._bus.publish(
-                "pairing.state", None if view is None else view.session, id=attempt_id, state=ending.state
-            )
+            state = PairingState.LINKED if found is None else found.state
+            _log.warning("a linking attempt was left by its daemon", id=attempt_id, state=state)
+            await self._bus.publish("pairing.state", None if view is None else view.session, id=attempt_id, state=state)
 
     # ---- agreement --------------------------------------------------------------------------------------------------
 

@@ -79,13 +79,24 @@ class PairingRecord:
         )
         return [str(row["phone"]) for row in rows]
 
-    async def end(self, attempt_id: str, ending: Ending, now: float) -> bool:
-        """Give an attempt that nobody leads any more its end; False if it has one."""
+    async def promoted(self, attempt_id: str) -> bool:
+        """Whether a store of this attempt is its session's: it has succeeded, whatever else was written down."""
+        row = await self._database.fetch_one(
+            "SELECT store_url FROM sessions WHERE id = (SELECT session FROM pairings WHERE id = ?)", (attempt_id,)
+        )
+        store = "" if row is None or row["store_url"] is None else str(row["store_url"]).rpartition("/")[2]
+        return store == attempt_id or store.startswith(f"{attempt_id}-")
+
+    async def end(self, attempt_id: str, ending: Ending | None, now: float) -> bool:
+        """Give an attempt that nobody leads any more its end (None: linked); False if it has one."""
+        state, reason, remedy = (
+            (PairingState.LINKED, None, None) if ending is None else (ending.state, ending.reason, ending.remedy)
+        )
         return bool(
             await self._database.execute(
                 "UPDATE pairings SET state = ?, reason = ?, remedy = ?, updated_at = max(?, updated_at + 0.001),"
                 " ended_at = ? WHERE id = ? AND ended_at IS NULL",
-                (ending.state, ending.reason, ending.remedy, now, now, attempt_id),
+                (state, reason, remedy, now, now, attempt_id),
             )
         )
 

@@ -92,7 +92,8 @@ class PairingService:
             _log.warning("linking waits for Redis", reason=explain(error))
             interrupted = await self._record.open_attempts()
         for view in interrupted:
-            await self._board.finish(view.id, None, Verdict.FREE, force=True)
+            verdict = Verdict.LINKED if await self._record.promoted(view.id) else Verdict.FREE
+            await self._board.finish(view.id, None, verdict, force=True)
             await self._board.end_orphan(view.id, texts.INTERRUPTED)
         try:
             await self._board.drop_unrecorded()

@@ -18,6 +18,9 @@ from appliance.sessions.settings import KeepaliveSettings
 HELLO_S: Final = 3.0
 """A worker that runs introduces itself within milliseconds."""
 
+_MAY_BE_ACCEPTED: Final = frozenset({EngineState.CONNECTED, EngineState.CONNECTING, EngineState.DISCONNECTED})
+"""Logged in, or accepted and on the way to the first login. One that has not been accepted refuses to be unlinked."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +36,7 @@ class Stray:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._greeted.wait(), HELLO_S)
         hello = process.hello
-        if hello is not None and hello.mode is WorkerMode.PAIR and hello.engine_state is EngineState.CONNECTED:
+        if hello is not None and hello.mode is WorkerMode.PAIR and hello.engine_state in _MAY_BE_ACCEPTED:
             error = await process.unlink(self._keepalive.logout_timeout_s)
             _log.info("an unfinished link was removed", session=process.session, error=error)
         await process.end(self._keepalive, gently=True, dump=False)

@@ -7,6 +7,7 @@ everything else is moved to the event loop and delivered in order, one at a time
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -49,6 +50,9 @@ QR_SIGNAL_S: Final = 30.0
 """From connecting to the server's `pair-device`: normally half a second; a dial that takes longer is a failed one."""
 PAIR_PHONE_S: Final = 30.0
 LOGOUT_S: Final = 20.0
+FIRST_LOGIN_S: Final = 9.0
+"""Only a device that is logged in can be unlinked; one that was accepted a moment ago is within a second or two. Less
+than whoever asks for it waits (`keepalive.logout_timeout_s`)."""
 STOP_S: Final = 5.0
 PRESENCE_S: Final = 10.0
 SEND_S: Final = 90.0
@@ -105,7 +109,8 @@ class Engine:
         self._qr_index = 0
         self._ended = asyncio.Event()
         self._stopping = False
-        self._ever_connected = False
+        self._connected = asyncio.Event()
+        """Logged in at least once."""
         self.state = EngineState.STARTING
         self.connected_at: float | None = None
         self.account: Account | None = None
@@ -179,7 +184,7 @@ class Engine:
         refusal = self._tap.take_refusal()
         if refusal is not None and refusal.kind in REFUSING:
             self._deliver(refusal)  # the engine could not put it into words: a number it does not know
-        elif not self._ever_connected and self._qr is None:
+        elif not self._connected.is_set() and self._qr is None:
             self._deliver(EngineSignal(kind=SignalKind.DIAL_FAILED, raw=error))
         self._deliver(EngineSignal(kind=SignalKind.ENGINE_ENDED, raw=error))
 
@@ -277,7 +282,7 @@ class Engine:
 
     def _change_state(self, kind: SignalKind) -> None:
         if kind is SignalKind.CONNECTED:
-            self._ever_connected = True
+            self._connected.set()
             self.state = EngineState.CONNECTED
             self.connected_at = self._clock()
             self.presence_sent = False
@@ -394,7 +399,12 @@ class Engine:
         return str(answer.SendResponse.ID)
 
     async def logout(self) -> None:
-        """Unlink this device at WhatsApp; the engine deletes its credentials."""
+        """Unlink this device at WhatsApp; the engine deletes its credentials. A device that was accepted, but has not
+        logged in yet, does so first: given up without, it would stay in its owner's list of devices."""
+        if self.account is not None and not self._connected.is_set() and not self._ended.is_set():
+            self._first_login.go()
+            with contextlib.suppress(TimeoutError):  # the engine says what is wrong
+                await asyncio.wait_for(self._connected.wait(), FIRST_LOGIN_S)
         error = await self._calls.run(LOGOUT_S, lambda: self._library.text_call("Logout", CLIENT))
         if error:
             raise EngineError(error)
