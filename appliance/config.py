@@ -106,6 +106,8 @@ class Redis(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="redis:// or unix:// URL; empty: the appliance's own, redis.sock in run_dir.")
     ] = None
     own: Annotated[bool, Meta(description="Whether `amda run` starts a private Redis server.")] = True
+    user: Annotated[str | None, Meta(description="User name; empty: that of the URL, or none.")] = None
+    password_file: Annotated[Path | None, Meta(description="File with the user's password and nothing else.")] = None
 
 
 class Pairing(msgspec.Struct, frozen=True, kw_only=True):

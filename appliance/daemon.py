@@ -104,7 +104,7 @@ async def _run(settings: Settings) -> None:
         await sessions.load()
         stack.push_async_callback(sessions.close)
 
-        redis = RedisClient(settings.redis_url)
+        redis = RedisClient(settings.redis_url, user=settings.redis.user, password_file=settings.redis.password_file)
         stack.push_async_callback(redis.close)
         pairing = PairingService(sessions, PairingRecord(database), redis, bus, settings.pairing, node_id)
         await pairing.load()

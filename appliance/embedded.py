@@ -23,10 +23,9 @@ import msgspec
 from appliance.children import package_environment
 from appliance.config import Settings
 from appliance.keeper import Keeper, Part, PartError, Program, open_log
+from appliance.network import NetworkError, network_environment
 from appliance.processes import children_of
 from appliance.redis_server import RedisDamagedError, RedisError, RedisMissingError, RedisServer
-from appliance.wallclock import FILE as CLOCK_FILE
-from appliance.wallclock import VARIABLE as CLOCK_VARIABLE
 
 DAEMON_GRACE_S: Final = 15.0
 """It answers what it has begun and closes its database."""
@@ -208,10 +207,10 @@ class EmbeddedAppliance:
             self._redis_log.flush()
 
     def _fork_server(self) -> Part:
-        environment = package_environment(os.environ)
-        if self._settings.network.staging:
-            environment["SSL_CERT_FILE"] = str(_staging_certificates(self._settings.network.staging))
-            environment[CLOCK_VARIABLE] = str(self._settings.network.staging / CLOCK_FILE)
+        try:
+            environment = package_environment(os.environ) | network_environment(self._settings.network.staging)
+        except NetworkError as error:
+            raise EmbeddedError(str(error)) from error
         socket = self._settings.paths.fork_socket
         return Program(
             "forkserver",
@@ -239,23 +238,6 @@ class EmbeddedAppliance:
 
     def _log_file(self, name: str) -> Path | None:
         return self._settings.paths.state_dir / "logs" / f"{name}.log" if self._quiet else None
-
-
-class _StagingInfo(msgspec.Struct):
-    """The one line of a staging network's `staging.json` that concerns us."""
-
-    ca_file: str
-
-
-def _staging_certificates(folder: Path) -> Path:
-    """What workers shall trust instead of the world's authorities. Raises EmbeddedError."""
-    try:
-        info = msgspec.json.decode((folder / "staging.json").read_bytes(), type=_StagingInfo)
-    except (OSError, msgspec.DecodeError) as error:
-        raise EmbeddedError(
-            f"network.staging: no staging network has been started in {folder} ({error}); run: amda staging run"
-        ) from error
-    return folder / info.ca_file
 
 
 def _take_lock(path: Path, state: Path) -> IO[str]:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 CONFIG_VARIABLE: Final = "AMDA_CONFIG"
 """Names another settings file than the default one."""
+SYSTEM_CONFIG: Final = Path("/etc/amda/amda.toml")
+"""Of the appliance that is installed on this machine; its group may read it."""
 API_SOCKET: Final = "api.sock"
 
 
@@ -22,13 +24,15 @@ class PlaceError(Exception):
 
 
 def default_config_path(environ: Mapping[str, str] | None = None) -> Path:
-    """The settings file that is read when none is named: `AMDA_CONFIG`, /etc for root, XDG for everyone else."""
+    """The settings file that is read when none is named: `AMDA_CONFIG`, /etc for root; for everyone else the own one
+    by XDG, otherwise that in /etc for those who may read it."""
     environ = os.environ if environ is None else environ
     if named := environ.get(CONFIG_VARIABLE):
         return Path(named).expanduser()
-    if os.geteuid() == 0:
-        return Path("/etc/amda/amda.toml")
-    return xdg(environ, "XDG_CONFIG_HOME", ".config") / "amda" / "amda.toml"
+    own = xdg(environ, "XDG_CONFIG_HOME", ".config") / "amda" / "amda.toml"
+    if os.geteuid() == 0 or (not own.exists() and os.access(SYSTEM_CONFIG, os.R_OK)):
+        return SYSTEM_CONFIG
+    return own
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

@@ -10,6 +10,7 @@ from appliance.cli.common import CommandError, ConfigOption, Exit, settings_of
 def register(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(daemon)
+    app.command("fork-server")(fork_server)
 
 
 def run(config: ConfigOption = None) -> None:
@@ -50,3 +51,21 @@ def daemon(config: ConfigOption = None) -> None:
         asyncio.run(run_daemon(settings))
     except DaemonError as error:
         raise CommandError(str(error), status=Exit.REFUSED) from error
+
+
+def fork_server(config: ConfigOption = None) -> None:
+    """Run the fork server alone, whose children are the sessions; for systemd, which keeps it running."""
+    import os
+    import sys
+
+    from appliance.children import package_environment
+    from appliance.forkserver.successor import command
+    from appliance.network import NetworkError, network_environment
+
+    settings = settings_of(config)
+    try:
+        environment = package_environment(os.environ) | network_environment(settings.network.staging)
+    except NetworkError as error:
+        raise CommandError(str(error), status=Exit.DEGRADED) from error
+    # Executed, not called: nothing that this command has imported shall be inherited by sixty workers.
+    os.execve(sys.executable, command(sys.executable, "--socket", str(settings.paths.fork_socket)), environment)  # noqa: S606

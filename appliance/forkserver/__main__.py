@@ -17,6 +17,7 @@ from appliance.forkserver.log import log
 from appliance.forkserver.registry import STOP_GRACE_S, Registry
 from appliance.forkserver.server import ForkServer
 from appliance.forkserver.successor import HandoverError, command, take_over
+from appliance.notify import ServiceManager
 from appliance.processes import thread_count
 from appliance.protocol import WorkerSpec
 from appliance.sockets import PeerError, bind_unix
@@ -83,6 +84,7 @@ def main(
         clock=staging_clock(os.environ),
         cgroups=ready_cgroups(),
     )
+    ServiceManager(os.environ).ready()
     gc.collect()
     gc.freeze()
     return server.serve()

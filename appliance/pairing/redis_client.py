@@ -23,7 +23,8 @@ _PATH_LIMIT: Final = 100
 class RedisClient:
     """The client and what must live as long as it. Building it does not connect."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, user: str | None = None, password_file: Path | None = None) -> None:
+        """Raises OSError if the password cannot be read."""
         self._folder_fd = -1
         parts = urlsplit(url)
         if parts.scheme == "unix" and len(os.fsencode(parts.path)) > _PATH_LIMIT:
@@ -38,6 +39,8 @@ class RedisClient:
             socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S,
             decode_responses=True,
+            username=user,
+            password=None if password_file is None else password_file.read_text("utf-8").strip(),
             retry=Retry(NoBackoff(), 1),  # a connection that a restarted server has closed; whoever waits decides more
         )
         self.client = redis.asyncio.Redis.from_pool(pool)
