@@ -1,6 +1,17 @@
 #!/bin/sh
 # install.sh: one small server for sixty WhatsApp sessions.
 #
+#   curl -fsSL https://…/install.sh | sudo bash                       a server of your own, all defaults
+#   curl -fsSL https://…/install.sh | sudo bash -s -- OPTIONS
+#   sudo ./install.sh [OPTIONS]                                       from a checkout or an unpacked release
+#
+#   sudo ./install.sh stage [--from PATH|URL | --offline BUNDLE]
+#       Puts a release beside the one that runs and prints its folder; changes nothing else.
+#
+#   sudo ./install.sh uninstall [--purge [--yes]] [--dry-run]
+#       Takes programs, units and links away. Data, settings and secrets stay, and a later installation takes them up;
+#       --purge deletes them too, and the users.
+#
 #   ./install.sh --demo [--no-tui] [OPTIONS OF amda demo]
 #       Try it, without root and without a phone: makes .venv in this checkout, then starts the whole appliance with
 #       five simulated sessions against a WhatsApp server of our own on loopback. One key or Ctrl-C ends it. Everything
@@ -9,56 +20,191 @@
 #
 #   ./install.sh --help
 #
-# Needs Linux on x86-64 or arm64, Python 3.11, 3.12 or 3.13 (or uv, which brings one), the network, and 1 GB of disk.
+# Options of a server installation; what is chosen once is remembered (/etc/amda/install.conf):
+#   --dry-run         print every action, change nothing
+#   --yes             no question (only --purge asks one)
+#   --from PATH|URL   another release: a checkout, an archive, or its https:// address
+#   --sha256 HEX      what the archive behind --from must be; required for an address
+#   --offline BUNDLE  a bundle of provisioning/release: nothing is downloaded
+#   --no-minio        keep media in a folder, not in an S3 server
+#
+# It can be run again at any time: it makes what is missing, starts again only what changed, never makes a secret anew
+# and never overwrites a setting that was edited (the new default is put beside it, FILE.new). An interrupted run is
+# continued by the next one. Releases lie side by side in /opt/amda/releases; /opt/amda/current is the one that runs.
+# The log is /var/log/amda/install.log.
+#
+# A server needs Debian 12 or 13, Ubuntu 22.04 or 24.04, on x86-64 or arm64, systemd, 2 GB of memory for sixty sessions
+# and 20 GB of disk. The demo needs Linux on either, Python 3.11, 3.12 or 3.13 (or uv, which brings one), and 1 GB.
 # Redis server, libmagic and ffmpeg come as wheels where the system has none (ffmpeg on x86-64 only).
 #
-# Variables: AMDA_PYTHON=/path/to/python3 picks the interpreter. pip's own count too: PIP_INDEX_URL, PIP_CERT,
-# HTTPS_PROXY, …
+# Variables: AMDA_<SECTION>_<KEY> sets any setting (amda config show lists them); secrets are named by files.
+# AMDA_PYTHON=/path/to/python3 picks the interpreter. pip's own count too: PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY, …
 #
 # Exit status, and the number of the error that is printed with its remedy:
-#    0  done                                     14  the package index cannot be reached
-#    2  a wrong argument                         15  the package index's certificate is not trusted
-#   10  this kind of machine is not supported    16  a file is not the one that its hash names
-#   11  no Python 3.11, 3.12 or 3.13             17  the disk is full
-#   12  Python lacks a part of its own library   18  pip failed for another reason
-#   13  the checkout cannot be written to        19  another run holds the checkout
-#   20  the server installation is not part of this release
+#    0  done                                     21  this system is not supported
+#    2  a wrong argument                         22  systemd does not run here
+#   10  this kind of machine is not supported    23  not enough memory
+#   11  no Python 3.11, 3.12 or 3.13             24  not enough disk
+#   12  Python lacks a part of its own library   25  a port is taken
+#   13  a folder cannot be written to            26  the clock is wrong
+#   14  the package index cannot be reached      27  another installation is under way
+#   15  the package index's certificate is       28  apt failed
+#       not trusted                              29  a download failed
+#   16  a file is not the one that its hash      30  a download is not what it must be
+#       names                                    31  this is not a complete release
+#   17  the disk is full                         32  a service does not start or stop
+#   18  pip failed for another reason            33  the appliance runs and is not well
+#   19  another run holds the checkout           34  a user cannot be made
+#   20  root is needed                           35  the settings given cannot be used
+#                                                36  not confirmed
+#  130  interrupted
 # Any other status comes from the demo itself.
 {
 set -eu
 
+# The release that this copy installs when it comes alone; provisioning/release fills them in.
+RELEASE_URL=''
+RELEASE_SHA256=''
+
 # Steps of `--demo`, counted in what is printed.
 STEPS=2
 
-root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-# shellcheck source=scripts/venv.sh
-. "$root/scripts/venv.sh"
+say() { printf '%s\n' "$*" >&2; }
+
+# fail CODE WHAT REMEDY: one clear line, what to do about it, and CODE as the exit status.
+fail() {
+    say "error E$1: $2"
+    say "  what to do: $3"
+    exit "$1"
+}
 
 usage() { sed -n '2,/^{$/{/^{$/d;s/^# \{0,1\}//p;}' "$0"; }
 
-step() { say "[$1/$STEPS] $2"; }
+# Sets $root to the checkout or unpacked release around this file; empty if it came alone, through a pipe.
+find_root() {
+    root=
+    case $0 in
+        *install.sh)
+            root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+            [ -r "$root/scripts/venv.sh" ] || root=
+            ;;
+    esac
+}
+
+load() {
+    # shellcheck source=scripts/venv.sh
+    . "$root/scripts/venv.sh"
+}
 
 demo() {
-    step 1 "environment: $root/.venv"
+    [ -n "$root" ] || fail 31 "the demo runs from a checkout, and this copy of install.sh lies alone" \
+        "get the whole repository or archive, and run ./install.sh --demo there"
+    load
+    say "[1/$STEPS] environment: $root/.venv"
     make_venv requirements.lock
-    step 2 "demo: everything runs as $(id -un), on loopback only"
+    say "[2/$STEPS] demo: everything runs as $(id -un), on loopback only"
     cd "$root"
     exec "$root/.venv/bin/amda" demo "$@"
 }
 
+# What decides where the release comes from; everything is passed on to the release's own installer.
+read_source() {
+    from=
+    from_sha256=
+    bundle=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --from | --sha256 | --offline)
+                [ $# -gt 1 ] || fail 2 "$1 needs a value" "./install.sh --help shows every option"
+                case $1 in --from) from=$2 ;; --sha256) from_sha256=$2 ;; --offline) bundle=$2 ;; esac
+                shift
+                ;;
+        esac
+        shift
+    done
+}
+
+# has_digest FILE: true if the file's SHA-256 is $2.
+has_digest() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]; }
+
+# download URL FILE SHA256: over https, or from this machine itself; nothing is used whose hash is another one.
+download() {
+    case $1 in
+        https://*) protocol='=https' ;;
+        http://127.0.0.1[:/]* | http://localhost[:/]*) protocol='=http' ;;
+        *) fail 29 "$1 is not an https:// address" "name one, or a file" ;;
+    esac
+    say "  downloading $1"
+    curl -fsSL --proto "$protocol" --proto-redir '=https' --retry 3 --connect-timeout 20 --output "$2" "$1" ||
+        fail 29 "$1 cannot be downloaded" "curl's words are above; check address and network, and run this again"
+    has_digest "$2" "$3" || fail 30 "$1 is not the file that was promised (SHA-256 $3)" \
+        "try again; if it stays so, somebody has changed it: do not install it"
+}
+
+# Unpack the archive $1 into $stage and set $root to the release in it.
+unpack() {
+    mkdir "$stage/unpacked"
+    tar -C "$stage/unpacked" --no-same-owner -xf "$1" 2>/dev/null ||
+        fail 31 "$1 is not an archive of a release" "get a fresh copy"
+    root=$(find "$stage/unpacked" -maxdepth 2 -name install.sh | head -n 1)
+    [ -n "$root" ] || fail 31 "there is no release in $1" "get a fresh copy"
+    root=$(dirname -- "$root")
+}
+
+# Sets $root to the release that is to be installed, and $AMDA_INSTALL_BUNDLE to the folder of an offline bundle.
+get_release() {
+    if [ -n "$bundle" ]; then
+        if [ -n "$from_sha256" ] && ! has_digest "$bundle" "$from_sha256"; then
+            fail 30 "$bundle is not the file that was promised" "get a fresh copy"
+        fi
+        unpack "$bundle"
+        (cd "$stage/unpacked" && sha256sum --check --status SHA256SUMS) ||
+            fail 30 "$bundle is damaged: a file in it is not what its list says" "get a fresh copy"
+        export AMDA_INSTALL_BUNDLE="$stage/unpacked"
+    elif [ -d "$from" ]; then
+        root=$(CDPATH='' cd -- "$from" && pwd)
+    elif [ -f "$from" ]; then
+        if [ -n "$from_sha256" ] && ! has_digest "$from" "$from_sha256"; then
+            fail 30 "$from is not the file that was promised" "get a fresh copy"
+        fi
+        unpack "$from"
+    elif [ -n "$from" ]; then
+        [ -n "$from_sha256" ] || fail 2 "--from with an address needs --sha256" "the release's page names it"
+        download "$from" "$stage/release.tar.gz" "$from_sha256"
+        unpack "$stage/release.tar.gz"
+    elif [ -z "$root" ]; then
+        [ -n "$RELEASE_URL" ] || fail 31 "this copy of install.sh belongs into its repository, and it lies alone" \
+            "take install.sh of a published release, or run it in the repository"
+        download "$RELEASE_URL" "$stage/release.tar.gz" "$RELEASE_SHA256"
+        unpack "$stage/release.tar.gz"
+    fi
+}
+
+# A release brings its own installer: this one may be older or newer than it.
+server() {
+    read_source "$@"
+    if [ -n "$root" ] && { [ -z "$from$bundle" ] || [ "${AMDA_INSTALL_STAGED-}" = "$root" ]; }; then
+        load
+        # shellcheck source=provisioning/install/server.sh
+        . "$root/provisioning/install/server.sh"
+        install_server "$@"
+        return 0
+    fi
+    [ "$(id -u)" -eq 0 ] || fail 20 "installing on a server needs root" "sudo …; or try it: ./install.sh --demo"
+    stage=$(mktemp -d /var/tmp/amda-install.XXXXXX)
+    trap 'rm -rf "$stage"' EXIT
+    trap 'exit 130' INT TERM HUP
+    get_release
+    [ -r "$root/provisioning/install/server.sh" ] || fail 31 "$root is not a complete release" "get a fresh copy"
+    AMDA_INSTALL_STAGED=$root sh "$root/install.sh" "$@"
+}
+
 main() {
+    find_root
     case ${1-} in
         --demo) shift && demo "$@" ;;
         -h | --help) usage ;;
-        '')
-            fail 20 "installing on a server is not part of this release" \
-                "try it on this machine with: ./install.sh --demo"
-            ;;
-        *)
-            say "install.sh: unknown argument '$1'"
-            say "  what to do: ./install.sh --demo, or ./install.sh --help"
-            exit 2
-            ;;
+        *) server "$@" ;;
     esac
 }
 

@@ -266,6 +266,12 @@ def describe(settings: Settings) -> Iterator[SettingView]:
             )
 
 
+def given_by(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Section and key of each setting that the variables override, in order. Names that are not known are among them:
+    reading them says what is wrong."""
+    return [(section, key) for _, section, key in _overrides(environ)]
+
+
 def hide_password(url: str) -> str:
     """Replace the password of a URL by dots.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import hashlib
 import importlib.util
 import os
 import re
@@ -57,6 +58,14 @@ save ""
 hz 1
 """
 """Only directives that Redis 6.0 knows as well."""
+
+SERVICE_CONFIGURATION: Final = """\
+# As a service of its own: other users of the machine may be let in by group, and nobody without a password.
+unixsocketperm 660
+user default off
+user {user} on #{digest} ~* &* +@all -@admin -@dangerous +info
+"""
+"""A later `unixsocketperm` wins. `INFO` is counted as dangerous; what it tells is how the queue is."""
 
 _READY: Final = "eady to accept connections"
 """`Ready …` since Redis 7, `The server is now ready …` before; the unix socket's line is the last thing of a start."""
@@ -185,6 +194,14 @@ class RedisServer:
                 f"It holds only waiting pairing requests and rate counters; to go on without them: {command}"
             )
         return RedisError(f"the Redis server ended at its start: {last}")
+
+
+def service_configuration(*, folder: Path, socket: Path, user: str, password: str) -> str:
+    """The configuration of a server that systemd runs, with one user; the password itself is not in it."""
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    text = CONFIGURATION.format(socket=_escaped(str(socket)), folder=_escaped(str(folder)))
+    text = text.replace("by the appliance at every start; changes here are lost", "by install.sh, which keeps changes")
+    return text + SERVICE_CONFIGURATION.format(user=user, digest=digest)
 
 
 async def _line(stream: asyncio.StreamReader) -> str:

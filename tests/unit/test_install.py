@@ -14,12 +14,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    *("install.sh", "scripts/venv.sh", "provisioning/pip"),
+    *("install.sh", "scripts/venv.sh", "provisioning"),
     *("pyproject.toml", "requirements.lock", "requirements-dev.lock"),
 )
 TOOLS = (
-    *("sh", "awk", "cat", "cp", "cut", "dirname", "env", "flock", "grep", "id", "mkdir"),
-    *("rm", "sed", "sha256sum", "tail", "tr", "uname"),
+    *("sh", "awk", "cat", "cp", "cut", "dirname", "env", "flock", "grep", "mkdir", "mktemp"),
+    *("date", "rm", "sed", "sha256sum", "tail", "tr", "uname"),
 )
 """What install.sh may use: all of it is in a minimal Debian (mawk included). No Python among them."""
 
@@ -87,6 +87,8 @@ def checkout(tmp_path: Path) -> Checkout:
         real = shutil.which(tool)
         assert real is not None
         (tools / tool).symlink_to(real)
+    (tools / "id").write_text("#!/bin/sh\nif [ $1 = -u ]; then echo 1000; else echo alice; fi\n")
+    (tools / "id").chmod(0o755)
     return Checkout(folder, {"PATH": str(tools), "CALLS": str(tmp_path / "calls"), "HOME": str(tmp_path)})
 
 
@@ -106,12 +108,12 @@ def test_help_is_the_header(checkout: Checkout) -> None:
     assert "set -eu" not in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "status"), [((), 20), (("--dmeo",), 2)])
+@pytest.mark.parametrize(("arguments", "status"), [((), 20), (("--dmeo",), 2), (("--from",), 2), (("--purge",), 2)])
 def test_wrong_use_names_the_remedy(checkout: Checkout, arguments: tuple[str, ...], status: int) -> None:
     done = checkout.run(*arguments)
     assert done.returncode == status
     assert "what to do: " in done.stderr
-    assert "./install.sh --demo" in done.stderr
+    assert "./install.sh --" in done.stderr
 
 
 def test_no_python_names_the_package(checkout: Checkout) -> None:

@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034  # the other files use these
+# options.sh: what the installer is told, now or by a former run.
+
+# Choices that a former run wrote down: KEY=VALUE, never executed. Variables of this run win.
+load_choices() {
+    [ -r "$CHOICES" ] || return 0
+    while IFS='=' read -r key value; do
+        case $key in
+            minio | domain) eval "$key=\$value" ;;
+            AMDA_*[!A-Z0-9_]*) ;;
+            AMDA_*) if eval "[ -z \"\${$key+set}\" ]"; then eval "export $key=\$value"; fi ;;
+        esac
+    done <"$CHOICES"
+}
+
+# Names of the settings among our variables; the others speak to the installer.
+setting_variables() {
+    env | sed -n 's/^\(AMDA_[A-Z0-9]*_[A-Z0-9_]*\)=.*/\1/p' | grep -v '^AMDA_INSTALL_' | sort
+}
+
+save_choices() {
+    choices=$scratch/choices
+    {
+        echo "# What install.sh was told; a later run starts from it. Written by install.sh."
+        echo "minio=$minio"
+        echo "domain=$domain"
+        for variable in $(setting_variables); do
+            eval "printf '%s=%s\n' \"\$variable\" \"\$$variable\""
+        done
+    } >"$choices"
+    put_file "$choices" "$CHOICES" 0600 root:root
+}
+
+bad_argument() {
+    say "install.sh: $1"
+    say "  what to do: ./install.sh --help shows every option"
+    exit 2
+}
+
+read_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dry-run) dry_run=yes ;;
+            --yes) yes=yes ;;
+            --purge) purge=yes ;;
+            --no-minio) minio=no ;;
+            --from | --sha256 | --offline) shift ;; # install.sh has seen to these
+            uninstall | stage) action=$1 ;;
+            *) bad_argument "unknown argument '$1'" ;;
+        esac
+        shift
+    done
+    if [ -n "$purge" ] && [ "$action" != uninstall ]; then bad_argument "--purge belongs to uninstall"; fi
+}

@@ -1,0 +1,121 @@
+# shellcheck shell=sh
+# server.sh: the installation on a server, step by step. install.sh sources it with $root set to an unpacked release.
+
+: "${root:?server.sh is sourced by install.sh}"
+
+dry_run=
+yes=
+purge=
+action=install
+offline=${AMDA_INSTALL_BUNDLE-}
+minio=auto
+domain=
+
+parts=$root/provisioning/install
+# shellcheck source=provisioning/install/places.sh
+. "$parts/places.sh"
+# shellcheck source=provisioning/install/lib.sh
+. "$parts/lib.sh"
+# shellcheck source=provisioning/install/options.sh
+. "$parts/options.sh"
+# shellcheck source=provisioning/install/preflight.sh
+. "$parts/preflight.sh"
+# shellcheck source=provisioning/install/packages.sh
+. "$parts/packages.sh"
+# shellcheck source=provisioning/install/release.sh
+. "$parts/release.sh"
+# shellcheck source=provisioning/install/settings.sh
+. "$parts/settings.sh"
+# shellcheck source=provisioning/install/services.sh
+. "$parts/services.sh"
+# shellcheck source=provisioning/install/uninstall.sh
+. "$parts/uninstall.sh"
+
+install_server() {
+    started=$(date +%s)
+    # What a caller exports must not name the wrong things here.
+    umask 022
+    # The choices of a former run first, so that the options of this one win.
+    load_choices
+    read_options "$@"
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'interrupted' INT TERM HUP
+    if [ "$action" = uninstall ]; then
+        STEPS=2
+        if [ -n "$purge" ]; then STEPS=3; fi
+        check_root
+        open_log
+        confirm_purge
+        uninstall
+        return 0
+    fi
+    STEPS=8
+    if [ "$action" = stage ]; then
+        STEPS=4
+        stage
+        echo "$release"
+        return 0
+    fi
+    install_all
+}
+
+# Everything that nobody who is at work notices.
+stage() {
+    step "is this machine suitable?"
+    preflight
+    open_log
+    step "packages of the system"
+    packages
+    step "users and folders"
+    users
+    step "the release and its Python environment"
+    stage_release
+}
+
+install_all() {
+    stage
+    step "secrets and settings"
+    settings
+    step "programs and units"
+    redis_program
+    switch_release
+    units
+    step "start"
+    start_services
+    step "is it well?"
+    prove
+    summary
+}
+
+open_log() {
+    if [ -n "$dry_run" ]; then
+        LOG=/dev/null
+        return 0
+    fi
+    mkdir -p "$LOGS"
+    chmod 0750 "$LOGS"
+    (umask 077 && : >>"$LOG") || fail 13 "$LOG cannot be written" "look at its disk and its mode"
+    log "install.sh: $action, $(uname -srm)"
+}
+
+interrupted() {
+    trap - INT TERM HUP
+    say "interrupted in step $step_number; nothing is broken: run it again, and it goes on from there"
+    exit 130
+}
+
+summary() {
+    if [ -n "$dry_run" ]; then
+        say "That is all; nothing was changed."
+        return 0
+    fi
+    took=$(($(date +%s) - started))
+    if [ -z "$changed" ]; then
+        say "nothing changed ($took s)"
+        return 0
+    fi
+    say "installed in $took s. What changed is in $LOG."
+    say "  link a session:  amda pair NAME --phone +221…"
+    say "  look:            amda status   amda session list   journalctl -u amda -u amda-sessions"
+}

@@ -1,0 +1,34 @@
+# shellcheck shell=sh
+# settings.sh: users, folders, secrets and settings.
+
+# make_user NAME HOME
+make_user() {
+    if id "$1" >/dev/null 2>&1; then return 0; fi
+    run useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1" ||
+        fail 34 "the user $1 cannot be made" "see the end of $LOG"
+    did "made the user $1"
+}
+
+users() {
+    make_user amda "$STATE"
+    make_user amda-redis "$REDIS_STATE"
+    make_dir "$OPT" 0755 root:root
+    make_dir "$OPT/bin" 0755 root:root
+    make_dir "$ETC" 0755 root:root
+    make_dir "$SECRETS" 0755 root:root
+}
+
+# As the release that is to run, with nothing of the caller's Python.
+release_python() { (cd / && env -u PYTHONPATH -u PYTHONHOME "$release/.venv/bin/python" -P "$@"); }
+
+settings() {
+    make_secret "$SECRETS/redis-password" root:amda
+    save_choices
+    if would "write $ETC/amda.toml, $ETC/redis.conf (unless edited)"; then return 0; fi
+    release_python "$release/provisioning/settings.py" redis --folder /var/lib/amda-redis \
+        --socket /run/amda-redis/redis.sock --password-file "$SECRETS/redis-password" >"$scratch/redis.conf"
+    put_file "$scratch/redis.conf" "$ETC/redis.conf" 0640 root:amda-redis amda-redis.service
+    release_python "$release/provisioning/settings.py" amda >"$scratch/amda.toml" ||
+        fail 35 "the settings given by AMDA_… variables cannot be used" "correct the variable that is named above"
+    put_file "$scratch/amda.toml" "$ETC/amda.toml" 0640 root:amda amda.service
+}

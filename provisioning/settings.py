@@ -1,0 +1,72 @@
+"""Writes settings for a server, from the same definitions that read them; install.sh runs it with the release's Python.
+
+settings.py amda                          amda.toml: what differs on a server, and AMDA_… variables
+settings.py redis --folder DIR --socket PATH --password-file FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from appliance.config import ConfigError, Settings, given_by, load_settings
+from appliance.redis_server import service_configuration
+
+SERVER = {
+    "AMDA_PATHS_STATE_DIR": "/var/lib/amda",
+    "AMDA_PATHS_RUN_DIR": "/run/amda",
+    "AMDA_REDIS_URL": "unix:///run/amda-redis/redis.sock",
+    "AMDA_REDIS_OWN": "false",
+    "AMDA_REDIS_USER": "amda",
+    "AMDA_REDIS_PASSWORD_FILE": "/etc/amda/secrets/redis-password",
+}
+HEAD = """\
+# Settings of the appliance. `amda config show` lists all of them with their meaning; what is not here has its default.
+# After a change: systemctl restart amda (no session disconnects). install.sh keeps your changes.
+"""
+
+
+def amda(environ: dict[str, str]) -> str:
+    """The settings that are not defaults. Raises ConfigError that names the variable."""
+    given = {**SERVER, **environ}
+    settings: Settings = load_settings(Path(os.devnull), given)
+    lines, last = [HEAD], ""
+    for section, key in given_by(given):
+        value = msgspec.to_builtins(getattr(getattr(settings, section), key), enc_hook=str)
+        if value is None:
+            continue
+        if section != last:
+            lines.append(f"\n[{section}]\n")
+            last = section
+        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}\n")
+    return "".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds.add_parser("amda")
+    redis = kinds.add_parser("redis")
+    for name in ("--folder", "--socket", "--password-file"):
+        redis.add_argument(name, type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        if options.kind == "amda":
+            text = amda({name: value for name, value in os.environ.items() if name.startswith("AMDA_")})
+        else:
+            password = options.password_file.read_text("utf-8").strip()
+            text = service_configuration(folder=options.folder, socket=options.socket, user="amda", password=password)
+    except (ConfigError, OSError) as error:
+        sys.stderr.write(f"  {error}\n")
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""An appliance on a machine, with a WhatsApp of our own beside it: what the tests do with them, in one line each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from tests.system.machine import Machine, eventually
+
+STAGING: Final = "/var/lib/staging"
+STAGING_COMMAND: Final = ("/opt/staging/.venv/bin/python", "-P", "-m", "appliance", "staging")
+STAGING_UNIT: Final = f"""\
+[Unit]
+Description=WhatsApp for the test
+Before=amda-sessions.service
+[Service]
+User=amda
+StateDirectory=staging
+Environment=HOME={STAGING} PYTHONPATH=/opt/staging
+ExecStart={" ".join(STAGING_COMMAND)} run --folder {STAGING}
+Restart=always
+[Install]
+WantedBy=multi-user.target
+"""
+UNITS: Final = ("amda-redis.service", "amda-sessions.service", "amda.service")
+FIRST_NUMBER: Final = 221_771_234_500
+ONLINE_S: Final = 60.0
+"""All are back within 30 s (design); twice that on a busy machine."""
+
+
+class Server:
+    def __init__(self, machine: Machine, published: Path) -> None:
+        self.machine = machine
+        target = machine.path("/srv/amda")
+        target.mkdir(parents=True)
+        for file in published.iterdir():
+            shutil.copy(file, target)
+        self.bundle = f"/srv/amda/{next(published.glob('*-offline-*.tar')).name}"
+        self.phones: dict[str, str] = {}
+
+    def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """install.sh as on a server without a network."""
+        command = ("sh", "/srv/amda/install.sh", "--offline", self.bundle, *options)
+        return self.machine.run(*command, check=check, environment={"AMDA_NETWORK_STAGING": STAGING})
+
+    def start_whatsapp(self) -> None:
+        """The staging network, from a copy of the release that uninstalling does not touch."""
+        release = self.install("stage").stdout.strip()
+        self.machine.run("cp", "-a", release, "/opt/staging")
+        self.machine.path("/etc/systemd/system/staging.service").write_text(STAGING_UNIT)
+        self.machine.run("systemctl", "daemon-reload")
+        self.machine.run("systemctl", "enable", "--now", "staging.service")
+        eventually("the staging network", lambda: self.staging("info", check=False), 30)
+
+    def amda(self, *arguments: str, check: bool = True) -> Any:
+        """The answer of a command as JSON; None if it failed."""
+        done = self.machine.run("amda", *arguments, "--json", check=check)
+        return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+    def staging(self, *arguments: str, check: bool = True) -> Any:
+        command = (*STAGING_COMMAND, *arguments, "--folder", STAGING, "--json")
+        done = self.machine.run(*command, check=check, environment={"PYTHONPATH": "/opt/staging"})
+        return json.loads(done.stdout) if done.returncode == 0 and done.stdout else done.returncode == 0
+
+    def link(self, session: str) -> None:
+        """One person's way: ask for a code, type it on the phone, be online."""
+        phone = str(FIRST_NUMBER + len(self.phones) + 1)
+        self.staging("add-account", phone, "--name", session)
+        self.machine.run("amda", "session", "add", session)
+        pairing = self.machine.start("amda", "pair", session, "--phone", f"+{phone}", "--json")
+        assert pairing.stdout is not None
+        code = next(view["code"] for line in pairing.stdout if (view := json.loads(line))["code"])
+        self.staging("type-code", phone, code, "--now")
+        out, err = pairing.communicate(timeout=ONLINE_S)
+        assert pairing.returncode == 0, out + err
+        self.phones[session] = phone
+
+    def states(self) -> dict[str, str]:
+        """Of each session, as the appliance sees it; empty while it does not answer."""
+        answer = self.amda("session", "list", check=False) or []
+        return {view["id"]: view["state"] for view in answer}
+
+    def connections(self) -> dict[str, int | None]:
+        """The number of each account's connection, as WhatsApp sees it; None: not connected."""
+        found = self.staging("accounts")
+        return {account["phone"]: account["devices"][0]["connection"] for account in found}
+
+    def all_online(self) -> bool:
+        """Both sides agree."""
+        states = self.states()
+        linked = set(states) == set(self.phones) and set(states.values()) == {"online"}
+        return linked and None not in self.connections().values()
+
+    def await_online(self, within_s: float = ONLINE_S) -> float:
+        return eventually(f"all online ({self.states()})", self.all_online, within_s)
+
+    def send_status(self, session: str) -> None:
+        """A contact posts a picture, which the appliance is to keep."""
+        self.staging("send", self.phones[session], "221779876543", "--kind", "image", "--where", "status")
+
+    def media(self) -> int:
+        status = self.amda("status", check=False)
+        return 0 if status is None else int(status["media_count"])
+
+    def main_pids(self) -> dict[str, str]:
+        return {unit: self.machine.unit(unit, "MainPID") for unit in self.units()}
+
+    def units(self) -> tuple[str, ...]:
+        minio = "amda-minio.service"
+        there = self.machine.run("systemctl", "is-enabled", minio, check=False).returncode == 0
+        return (*UNITS, minio) if there else UNITS

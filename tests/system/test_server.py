@@ -1,0 +1,141 @@
+"""The life of a server: installed, used, killed, rebooted, cut off from power, installed again, left."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.system.machine import Machine, eventually, step
+from tests.system.server import ONLINE_S, UNITS, Server
+
+SESSIONS = ("awa", "binta", "cheikh")
+HEALTHY_S = 120.0
+"""What a server may take from the first step to healthy, packages at hand."""
+RESTART_S = 10.0
+"""A unit whose process was killed is started again after a second; some more on a busy machine."""
+EXPOSURE = 2.0
+"""The most that `systemd-analyze security` may say of a unit."""
+NOISE = re.compile(
+    r"^(var/log/|var/lib/systemd/|var/lib/private|var/cache/ldconfig|var/tmp/|tmp/|root/|run/|srv/|var/\.updated"
+    r"|etc/(passwd|group|shadow|gshadow|subuid|subgid|machine-id|\.pwd\.lock|\.updated|resolv\.conf))"
+)
+"""What any machine writes while it runs, and what the test brings."""
+
+
+def layer_of(machine: Machine) -> set[str]:
+    """Everything that differs from the bare root; a folder that is there in both does not."""
+    changed = {str(path.relative_to(machine.layer)): path for path in machine.layer.rglob("*")}
+    return {
+        name
+        for name, path in changed.items()
+        if not NOISE.match(name) and not (path.is_dir() and (machine.bare / name).is_dir())
+    }
+
+
+@pytest.mark.timeout(900)
+def test_life_of_a_server(machine: Machine, published: Path) -> None:
+    server = Server(machine, published)
+    untouched = layer_of(machine)
+    with step("put WhatsApp beside it"):
+        server.start_whatsapp()
+    _install(server)
+    with step("link three sessions"):
+        for session in SESSIONS:
+            server.link(session)
+        assert server.all_online()
+    with step("a status is kept"):
+        server.send_status(SESSIONS[0])
+        eventually("one item of media", lambda: server.media() == 1, 30)
+    _restart_drops_nobody(server)
+    _survives_kills(server)
+    with step("reboot"):
+        machine.reboot()
+        server.await_online()
+    with step("power cut"):
+        machine.cut_power()
+        machine.boot()
+        server.await_online()
+    _second_installation_changes_nothing(server)
+    _leave(server, untouched)
+
+
+def _install(server: Server) -> None:
+    with step("install"):
+        done = server.install()
+        took = re.search(r"installed in (\d+) s", done.stderr)
+        assert took, done.stderr
+        assert int(took[1]) <= HEALTHY_S
+    with step("units: verified and hardened"):
+        files = [f"/etc/systemd/system/{unit}" for unit in (*server.units(), "amda.target")]
+        verified = server.machine.run("systemd-analyze", "verify", *files)
+        assert verified.stdout + verified.stderr == ""
+        for unit in server.units():
+            said = server.machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
+            found = re.search(r"exposure level for \S+: ([\d.]+)", said)
+            assert found, said
+            assert float(found[1]) <= EXPOSURE, said
+    assert server.amda("status")["degraded"] == []
+
+
+def _restart_drops_nobody(server: Server) -> None:
+    with step("systemctl restart amda: nobody is disconnected"):
+        before, ledger = server.connections(), server.amda("history")
+        pids = server.main_pids()
+        server.machine.run("systemctl", "restart", "amda.service")
+        server.await_online(within_s=10)
+        after = server.main_pids()
+        assert after["amda.service"] != pids["amda.service"]
+        assert after["amda-sessions.service"] == pids["amda-sessions.service"]
+        assert server.connections() == before, "WhatsApp has seen no new connection"
+        assert server.amda("history") == ledger
+
+
+def _survives_kills(server: Server) -> None:
+    for unit in server.units():
+        with step(f"kill -9 of {unit}"):
+            pid = server.machine.unit(unit, "MainPID")
+            server.machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", unit)
+            eventually(
+                f"{unit} runs again",
+                lambda unit=unit, pid=pid: (
+                    server.machine.unit(unit, "ActiveState") == "active" and server.machine.unit(unit, "MainPID") != pid
+                ),
+                RESTART_S,
+            )
+            server.await_online()
+            eventually("nothing degraded", lambda: server.amda("status", check=False), ONLINE_S)
+
+
+def _second_installation_changes_nothing(server: Server) -> None:
+    with step("install again"):
+        pids = server.main_pids()
+        done = server.install()
+        assert "nothing changed" in done.stderr
+        assert server.main_pids() == pids
+
+
+def _leave(server: Server, untouched: set[str]) -> None:
+    machine = server.machine
+    with step("uninstall: data stays"):
+        machine.run("/opt/amda/current/install.sh", "uninstall")
+        assert set(server.connections().values()) == {None}, "the devices are linked still, and away"
+        for gone in (
+            "/opt/amda",
+            "/usr/local/bin/amda",
+            "/run/amda",
+            *(f"/etc/systemd/system/{unit}" for unit in UNITS),
+        ):
+            assert not machine.path(gone).exists(), gone
+        assert machine.path("/var/lib/amda/amda.db").exists()
+    with step("install once more: all online without pairing"):
+        server.install()
+        server.await_online()
+        assert server.media() == 1
+    with step("purge: nothing stays"):
+        machine.run("systemctl", "disable", "--now", "staging.service")
+        machine.run("rm", "-r", "/opt/staging", "/etc/systemd/system/staging.service", "/var/lib/staging")
+        machine.run("sh", "/srv/amda/install.sh", "uninstall", "--purge", "--yes", "--offline", server.bundle)
+        assert "amda" not in machine.path("/etc/passwd").read_text()
+        assert layer_of(machine) - untouched == set()
