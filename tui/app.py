@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import locale
 import os
@@ -36,12 +38,37 @@ T = TypeVar("T")
 
 TICK_S: Final = 1.0
 """Clock and ages."""
+LIVE_PAUSE_S: Final = 2.0
+"""Before something that ended is followed again."""
 GATHER_S: Final = 0.1
 """What changes within this time is painted at once."""
 
 
-PAGES: Final[dict[Place, Callable[[], Page]]] = {Place.SESSIONS: SessionsPage}
-"""How each screen is made."""
+def _pairing() -> Page:
+    from tui.screens.pairing import PairingPage
+
+    return PairingPage()
+
+
+def _session() -> Page:
+    from tui.screens.session import SessionPage
+
+    return SessionPage()
+
+
+def _history() -> Page:
+    from tui.screens.history import HistoryPage
+
+    return HistoryPage()
+
+
+PAGES: Final[dict[Place, Callable[[], Page]]] = {
+    Place.SESSIONS: SessionsPage,
+    Place.SESSION: _session,
+    Place.PAIRING: _pairing,
+    Place.HISTORY: _history,
+}
+"""How each screen is made; all but the first are loaded when they are first wanted."""
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
@@ -83,11 +110,12 @@ class AmdaTui(App[None], inherit_bindings=False):
         self._frozen_at = 0.0
         self._read_only = read_only
         self._glyphs: Glyphs = PLAIN_GLYPHS if plain_glyphs else RICH_GLYPHS
-        self._attachment = Attachment(door, store, self._changed, clock)
+        self._attachment = Attachment(door, store, self.changed, clock)
         self._few_colours = self.console.color_system in (None, "standard")
         self._theme_name = theme or ("plain" if os.environ.get("NO_COLOR") else "dark")
         self.styles_of_theme = Styles(THEMES[self._theme_name], sixteen_colours=self._few_colours)
-        self._deeds = Deeds(self)
+        self.deeds = Deeds(self)
+        self._loaded_at = 0.0
         self._known: dict[Place, Page] = {}
         self._pages: list[Page] = [self.page_of(Place.SESSIONS)]
         self._painting = False
@@ -139,7 +167,7 @@ class AmdaTui(App[None], inherit_bindings=False):
     def say(self, text: str, tone: Tone = Tone.TEXT) -> None:
         """Tell what has happened, in the footer."""
         if self.screen_stack:
-            self._base.query_one(Footer).say(text, tone, self.clock())
+            self._base.query_one(Footer).say(text, tone)
 
     def copy_text(self, text: str) -> None:
         if self._driver is not None:
@@ -157,8 +185,10 @@ class AmdaTui(App[None], inherit_bindings=False):
             return
         for canvas in (*self._base.query(Header), *self._base.query(Banner), self.page, *self._base.query(Footer)):
             canvas.repaint()
+        if time.monotonic() - self._loaded_at >= self.page.reload_s and self._store.link is Link.LIVE:
+            self.load(self.page)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """The store has changed: paint once for all that changes together."""
         if not self._painting:
             self._painting = True
@@ -219,7 +249,7 @@ class AmdaTui(App[None], inherit_bindings=False):
             "refresh": lambda: self.hurry(*Topic),
             "quit": self.exit,
         }
-        return {**own, **self._deeds.table(), **page.deeds()}
+        return {**own, **self.deeds.table(), **page.deeds()}
 
     def page_of(self, place: Place) -> Page:
         """The screen, made when it is first wanted: most are never looked at."""
@@ -249,11 +279,49 @@ class AmdaTui(App[None], inherit_bindings=False):
             other.display = other is page
         page.opened()
         self.load(page)
+        self.live(page)
         self.repaint()
+
+    async def show_session(self, session: str, *, log: bool = False) -> None:
+        from tui.screens.session import Section, SessionPage
+
+        page = self.page_of(Place.SESSION)
+        assert isinstance(page, SessionPage)  # noqa: S101 - that is what the table above makes
+        page.show_session(session, Section.LOG if log else Section.OVERVIEW)
+        await self.go(Place.SESSION)
+
+    async def show_pairing(self, pairing: str) -> None:
+        from tui.screens.pairing import PairingPage
+
+        page = self.page_of(Place.PAIRING)
+        assert isinstance(page, PairingPage)  # noqa: S101 - that is what the table above makes
+        page.focus_on(pairing)
+        await self.go(Place.PAIRING)
+
+    async def change(self, call: Callable[[Api], Awaitable[T]], done: str) -> T | None:
+        """Change something and say so; None if it was refused, which is said too."""
+        try:
+            result = await self.ask(call)
+        except ClientError as error:
+            self.say(f"{error} {error.remedy}".strip(), Tone.BAD)
+            return None
+        if done:
+            self.say(done, Tone.OK)
+        self.hurry(Topic.SESSIONS, Topic.PAIRINGS, Topic.STATUS)
+        return result
+
+    @work(exclusive=True, group="live")
+    async def live(self, page: Page) -> None:
+        """Follow what a screen follows; when the appliance is back, again."""
+        while page is self.page:
+            with contextlib.suppress(ClientError):
+                await self.ask(page.live)
+            await asyncio.sleep(LIVE_PAUSE_S)
 
     @work(exclusive=True, group="load")
     async def load(self, page: Page) -> None:
         """Read what a screen shows besides the store; an error is said and the rest stays."""
+        self._loaded_at = time.monotonic()
         try:
             await page.load()
         except ClientError as error:

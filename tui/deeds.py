@@ -33,7 +33,16 @@ class Deeds:
             "remove": self.remove,
             "new": self.new,
             "copy": self.copy,
+            "open": self.open,
+            "log": self.log,
         }
+
+    async def open(self) -> None:
+        await self._app.show_session(self._app.page.targets()[0].id)
+
+    async def log(self) -> None:
+        """The session's screen, at its log."""
+        await self._app.show_session(self._app.page.targets()[0].id, log=True)
 
     async def restart(self) -> None:
         views = [view for view in self._app.page.targets() if view.wanted]
@@ -78,7 +87,8 @@ class Deeds:
         if not SESSION_ID_PATTERN.fullmatch(name):
             self._app.say(_("Not created: only lower case letters, digits and inner dashes."), Tone.WARN)
             return
-        await self._do(lambda api: api.create_session(name), _("Created: {name}. p pairs it.").format(name=name))
+        created = _("Created: {name}. p pairs it.").format(name=name)
+        await self._app.change(lambda api: api.create_session(name), created)
 
     async def pair(self) -> None:
         """By code with a number, by QR code without one."""
@@ -95,14 +105,13 @@ class Deeds:
         )
         if phone is None:
             return
-        asked = await self._do(lambda api: api.pair(view.id, phone=phone or None, relink=linked), "")
+        asked = await self._app.change(lambda api: api.pair(view.id, phone=phone or None, relink=linked), "")
         if asked is not None:
-            self._app.hurry(Topic.PAIRINGS, Topic.SESSIONS)
-            self._app.say(_("Asked for a code: amda pairing list shows it."), Tone.OK)
+            await self._app.show_pairing(asked.id)
 
     def copy(self) -> None:
         """To the clipboard of the terminal, over any number of SSH connections (OSC 52)."""
-        text = self._app.page.subject() or ", ".join(view.id for view in self._app.page.targets())
+        text = self._app.page.copyable()
         if text:
             self._app.copy_text(text)
             self._app.say(_("Copied: {text}").format(text=text), Tone.OK)
@@ -130,17 +139,6 @@ class Deeds:
         elif names:
             self._app.say(done.format(names=", ".join(names)), Tone.OK)
         self._app.hurry(Topic.SESSIONS, Topic.STATUS)
-
-    async def _do(self, call: Callable[[Api], Awaitable[Any]], done: str) -> Any:
-        try:
-            result = await self._app.ask(call)
-        except ClientError as error:
-            self._app.say(f"{error} {error.remedy}".strip(), Tone.BAD)
-            return None
-        if done:
-            self._app.say(done, Tone.OK)
-        self._app.hurry(Topic.SESSIONS)
-        return result
 
 
 def osc52(text: str) -> str:

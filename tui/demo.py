@@ -9,14 +9,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from appliance.client import ApiError
-from appliance.model import EventView, PairingView, PairMethod, Problem, SessionView
-from appliance.model_api import Removed, StatusView
+from appliance.model import Category, EventView, PairingView, PairMethod, Problem, SessionView
+from appliance.model_api import MediaPage, Removed, StatusView
 from appliance.model_history import (
     AlertView,
     Disconnection,
     HistoryPage,
     HistoryStats,
     HourCount,
+    Language,
+    PersonView,
     ReasonCount,
     Recovery,
     SessionUptime,
@@ -154,6 +156,22 @@ class DemoApi:
 
     async def alerts(self, ended_since: float | None = None) -> list[AlertView]:
         return []
+
+    async def media(
+        self,
+        *,
+        session: str | None = None,
+        category: Category | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> MediaPage:
+        found = [item for item in self.fleet.media if session in (None, item.session)]
+        return MediaPage(items=[item for item in found if category in (None, item.category)][:limit], next=None)
+
+    async def person(self, session: str) -> PersonView:
+        self._known(session)
+        name = self.fleet.members[session].view.name
+        return PersonView(session=session, name=name, language=Language.FR, contact="ntfy://···")
 
     async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
         self._known(session)

@@ -12,7 +12,18 @@ from typing import Final
 
 import msgspec
 
-from appliance.model import ADVICE, EventView, PairingState, PairingView, PairMethod, SessionState, SessionView
+from appliance.model import (
+    ADVICE,
+    Category,
+    EventView,
+    MediaKind,
+    MediaView,
+    PairingState,
+    PairingView,
+    PairMethod,
+    SessionState,
+    SessionView,
+)
 from appliance.model_api import IntakeState, StatusView
 from appliance.model_history import Disconnection
 
@@ -41,6 +52,8 @@ _CODE_S: Final = 160.0
 _TYPING_S: Final = (8.0, 40.0)
 _PAIRED_S: Final = 3.0
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTVWXYZ123456789"
+_ITEMS: Final = 400
+"""Media that can be looked through."""
 QUOTA_BYTES: Final = 10_000_000_000
 SLOTS: Final = 24
 
@@ -75,6 +88,7 @@ class Fleet:
         for index in range(count):
             self._add(index)
         self._past()
+        self.media = [self._item(number) for number in range(_ITEMS if count else 0)]
         self._troubles()
 
     # ---- time
@@ -281,6 +295,24 @@ class Fleet:
             memory_bytes=self._random.randrange(11_000_000, 17_000_000),
             media_bytes=int(self._random.lognormvariate(18.0, 0.9)) if linked else 0,
             media_count=self._random.randrange(20, 900) if linked else 0,
+        )
+
+    def _item(self, number: int) -> MediaView:
+        at = self.now - number * 410.0
+        return MediaView(
+            id=f"m{number:04}",
+            session=self._random.choice(list(self.members)),
+            category=self._random.choice(list(Category)),
+            kind=self._random.choice([MediaKind.IMAGE, MediaKind.VIDEO, MediaKind.VOICE]),
+            mimetype="application/octet-stream",
+            size=self._random.randrange(20_000, 900_000),
+            sha256="0" * 64,
+            key="",
+            message_id=f"m{number}",
+            chat="status@broadcast",
+            sender=f"+2217{number % 10}······{number % 90 + 10}",
+            sent_at=at,
+            stored_at=at + 2,
         )
 
     def _past(self) -> None:

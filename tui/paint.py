@@ -43,6 +43,8 @@ class Ground(enum.Enum):
     CURSOR = enum.auto()
     MARKED = enum.auto()
     ALARM = enum.auto()
+    PAPER = enum.auto()
+    """Light whatever the theme: a phone has to read what is on it."""
     TAB = enum.auto()
 
 
@@ -144,6 +146,18 @@ def fit(text: str, width: int, glyphs: Glyphs = RICH_GLYPHS, *, right: bool = Fa
     if have > width:
         return set_cell_size(text, width - 1) + glyphs.cut
     return " " * (width - have) + text if right else text + " " * (width - have)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` cells, broken between words."""
+    lines, line = [], ""
+    for word in text.split():
+        if line and width_of(line) + 1 + width_of(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
 
 
 class Pen:

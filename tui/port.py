@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from appliance.model import EventView, PairingView, PairMethod, SessionView
-from appliance.model_api import Removed, StatusView
-from appliance.model_history import AlertView, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
+from appliance.model import Category, EventView, PairingView, PairMethod, SessionView
+from appliance.model_api import MediaPage, Removed, StatusView
+from appliance.model_history import AlertView, HistoryPage, HistoryStats, PersonView, UptimeSpan, UptimeStrip
 
 
 class Api(Protocol):
@@ -60,6 +60,17 @@ class Api(Protocol):
     ) -> HistoryStats: ...
 
     async def alerts(self, ended_since: float | None = None) -> list[AlertView]: ...
+
+    async def media(
+        self,
+        *,
+        session: str | None = None,
+        category: Category | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> MediaPage: ...
+
+    async def person(self, session: str) -> PersonView: ...
 
     def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]: ...
 

@@ -46,6 +46,7 @@ _DARK: Final = Theme(
         Ground.CURSOR: "on #2b3a55",
         Ground.MARKED: "on #33304a",
         Ground.ALARM: "bold #ffffff on #8f2d2d",
+        Ground.PAPER: "#000000 on #ffffff",
         Ground.TAB: "on #2b3a55",
     },
 )
@@ -73,6 +74,7 @@ _LIGHT: Final = Theme(
         Ground.CURSOR: "on #d3e3fb",
         Ground.MARKED: "on #e6defa",
         Ground.ALARM: "bold #ffffff on #b3261e",
+        Ground.PAPER: "#000000 on #ffffff",
         Ground.TAB: "on #d3e3fb",
     },
 )
@@ -100,6 +102,7 @@ _CONTRAST: Final = Theme(
         Ground.CURSOR: "bold #ffffff on #0000af",
         Ground.MARKED: "on #5f0087",
         Ground.ALARM: "bold #ffffff on #af0000",
+        Ground.PAPER: "#000000 on #ffffff",
         Ground.TAB: "bold #ffffff on #0000af",
     },
 )
@@ -127,6 +130,7 @@ _PLAIN: Final = Theme(
         Ground.CURSOR: "reverse",
         Ground.MARKED: "underline",
         Ground.ALARM: "bold reverse",
+        Ground.PAPER: "black on bright_white",
         Ground.TAB: "reverse",
     },
 )
@@ -154,6 +158,7 @@ _SIXTEEN: Final = Theme(
         Ground.CURSOR: "bright_white on blue",
         Ground.MARKED: "bright_white on magenta",
         Ground.ALARM: "bold bright_white on red",
+        Ground.PAPER: "black on bright_white",
         Ground.TAB: "bright_white on blue",
     },
 )
@@ -176,6 +181,6 @@ class Styles:
         found = self._made.get((tone, ground))
         if found is None:
             front, behind = Style.parse(self._theme.tones[tone]), Style.parse(self._theme.grounds[ground])
-            found = front + behind if behind.color or ground is Ground.ALARM else behind + front
+            found = front + behind if behind.color else behind + front
             self._made[tone, ground] = found
         return found

@@ -97,6 +97,43 @@ STATES: Final[dict[SessionState, StateWords]] = {
 }
 
 
+REASONS: Final = {
+    "socket_closed": N_("network closed"),
+    "server_error": N_("server error"),
+    "login_closed": N_("closed at login"),
+    "dial_failed": N_("not reached"),
+    "login_timeout": N_("login too slow"),
+    "proxy_unusable": N_("proxy unusable"),
+    "half_open": N_("half-open"),
+    "silent_reconnect": N_("silent reconnect"),
+    "engine_ended": N_("engine ended"),
+    "loop_blocked": N_("process blocked"),
+    "process_silent": N_("process silent"),
+    "start_failed": N_("start failed"),
+    "memory": N_("memory limit"),
+    "restart_required": N_("restart required"),
+    "replaced": N_("replaced"),
+    "device_removed": N_("removed by phone"),
+    "account_locked": N_("account locked"),
+    "account_banned": N_("account banned"),
+    "temporary_ban": N_("temporary ban"),
+    "outdated": N_("engine outdated"),
+    "unknown_refusal": N_("unknown refusal"),
+    "crash": N_("crashed"),
+    "fork_server_lost": N_("fork server lost"),
+    "ended_outside": N_("ended outside"),
+    "stopped": N_("stopped"),
+    "restarted": N_("restarted"),
+    "superseded": N_("linked anew"),
+}
+"""Why a session was disconnected, as a label of a chart; the ledger has whole sentences."""
+
+
+def reason_word(reason: str) -> str:
+    """The short name of a reason; of a newer release's: its own."""
+    return _(REASONS.get(reason, reason.replace("_", " ")))
+
+
 def sign_of(state: SessionState, glyphs: Glyphs) -> str:
     sign: str = getattr(glyphs, STATES[state].sign)
     return sign

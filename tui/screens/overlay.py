@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from tui import actions
 from tui.actions import Action, Place, Situation
 from tui.edit import Editor
-from tui.paint import Ground, Line, Pen, Tone, fit, width_of
+from tui.paint import Ground, Line, Pen, Tone, fit, wrapped
 from tui.screens.page import moved, scrolled
 from tui.text import _
 from tui.widgets.canvas import Canvas
@@ -95,18 +95,6 @@ class Overlay(ModalScreen[T]):
         self.pressed(event.key, event.character)
         if self.is_current:
             self.box.repaint()
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken between words."""
-    lines, line = [], ""
-    for word in text.split():
-        if line and width_of(line) + 1 + width_of(word) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, line] if line else lines
 
 
 class Confirm(Overlay[bool]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Final
 
@@ -11,6 +12,7 @@ from appliance.model import SessionView
 from tui.actions import Place
 from tui.edit import Editor
 from tui.paint import Line
+from tui.port import Api
 from tui.widgets.canvas import Canvas
 
 Deed = Callable[[], Awaitable[None] | None]
@@ -24,6 +26,8 @@ class Page(Canvas):
     """One screen. `place` names it for the action table; `load` reads what no store keeps."""
 
     place: ClassVar[Place]
+    reload_s: ClassVar[float] = math.inf
+    """How old what `load` has read may become while the screen is open."""
 
     def deeds(self) -> dict[str, Deed]:
         """What this screen does itself, by the action's id; everything else is done for it."""
@@ -36,6 +40,10 @@ class Page(Canvas):
     def subject(self) -> str | None:
         """What else is under the cursor."""
         return None
+
+    def copyable(self) -> str:
+        """What the key for copying takes."""
+        return ", ".join(view.id for view in self.targets())
 
     def editor(self) -> Editor | None:
         """A line that is being typed: it gets the keys first."""
@@ -50,6 +58,9 @@ class Page(Canvas):
 
     async def load(self) -> None:
         """Read what this screen shows besides the store. Raises ClientError."""
+
+    async def live(self, api: Api) -> None:
+        """Follow something as long as the screen is open. Raises ClientError."""
 
     def back(self) -> bool:
         """Escape: undo the last thing chosen here; False: there was nothing, so leave the screen."""

@@ -40,7 +40,8 @@ class Canvas(Widget):
         if not width or not height:
             return
         lines = self.paint(width, height)[:height]
-        lines += [Line(((" " * width, Tone.TEXT, None),))] * (height - len(lines))
+        blank = Line(((" " * width, Tone.TEXT, None),))
+        lines = [line if line.spans else blank for line in lines] + [blank] * (height - len(lines))
         changed = [
             _changed(y, old, new)
             for y, (old, new) in enumerate(zip(self._lines, lines, strict=False))

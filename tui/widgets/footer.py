@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from tui import actions
@@ -31,13 +32,13 @@ class Footer(Canvas):
         self._message: tuple[str, Tone] | None = None
         self._until = 0.0
 
-    def say(self, text: str, tone: Tone, now: float) -> None:
-        self._message, self._until = (text, tone), now + MESSAGE_S
+    def say(self, text: str, tone: Tone) -> None:
+        self._message, self._until = (text, tone), time.monotonic() + MESSAGE_S
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
         scene = self.tui.scene
-        if self._message is not None and self.tui.clock() >= self._until:
+        if self._message is not None and time.monotonic() >= self._until:
             self._message = None
         top = rule(width, scene.glyphs)
         if self._message is not None:

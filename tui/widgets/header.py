@@ -12,7 +12,11 @@ from tui.text import N_, _, ngettext
 from tui.widgets.canvas import Canvas
 from tui.words import age, clock, needs_person, size
 
-TABS: Final = ((Place.SESSIONS, N_("Sessions")),)
+TABS: Final = (
+    (Place.SESSIONS, N_("Sessions")),
+    (Place.PAIRING, N_("Pairing")),
+    (Place.HISTORY, N_("History")),
+)
 WIDE: Final = 100
 """From here on there is room for words beside the figures."""
 FULL: Final = 130

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 import pytest
 from textual.pilot import Pilot
 
 from appliance.client import NotRunningError
-from appliance.model import SessionState
+from appliance.model import EventView, SessionState
 from tests.unit.tui.facts import NOW
 from tui.app import AmdaTui
 from tui.attach import take_snapshot
 from tui.demo import DemoApi
 from tui.demo_fleet import Fleet
-from tui.store import Link, Store
+from tui.store import Store
 from tui.widgets.canvas import Canvas
 
 Run = Pilot[None]
@@ -23,9 +24,9 @@ Run = Pilot[None]
 
 @contextlib.asynccontextmanager
 async def running(
-    *, size: tuple[int, int] = (120, 40), sessions: int = 60, read_only: bool = False
+    *, size: tuple[int, int] = (120, 40), sessions: int = 60, read_only: bool = False, api: DemoApi | None = None
 ) -> AsyncIterator[tuple[AmdaTui, Run, DemoApi]]:
-    api = DemoApi(Fleet(sessions, now=NOW), step_s=0.05)
+    api = api or DemoApi(Fleet(sessions, now=NOW), step_s=0.05)
     store = Store()
     store.load(await take_snapshot(api), NOW)
     app = AmdaTui(api, store, read_only=read_only, clock=lambda: api.fleet.now)
@@ -143,20 +144,35 @@ async def test_paused_stands_still_and_says_so() -> None:
         await until(pilot, lambda: "■ Awa" in picture(app))
 
 
-async def test_a_lost_appliance_is_a_banner_with_an_age_and_no_change_is_possible() -> None:
-    async with running() as (app, pilot, api):
+class FragileApi(DemoApi):
+    """Can be away, as a daemon that is being restarted."""
 
-        async def gone() -> None:
+    away = False
+
+    async def __aenter__(self) -> Self:
+        if self.away:
             raise NotRunningError("The appliance is not running.")
+        return self
 
-        for name in ("sessions", "status", "pairings", "uptime", "alerts", "history_stats", "events"):
-            setattr(api, name, lambda *_args, **_more: gone())
-        app._store.lost("The appliance is not running.")
-        app._changed()
+    async def events(
+        self, *, after: int | None = None, session: str | None = None, kind: str | None = None
+    ) -> AsyncIterator[EventView]:
+        async for event in super().events(after=after, session=session, kind=kind):
+            if self.away:
+                return
+            yield event
+
+
+async def test_a_lost_appliance_is_a_banner_with_an_age_and_no_change_is_possible() -> None:
+    api = FragileApi(Fleet(60, now=NOW, lively=500), step_s=0.05)
+    async with running(api=api) as (app, pilot, _api):
+        api.away = True
         await until(pilot, lambda: "does not answer" in picture(app))
-        assert app._store.link is Link.GONE
+        assert "Sessions go on" in picture(app)
         await pilot.press("r")
         await until(pilot, lambda: "cannot be reached" in picture(app))
+        api.away = False
+        await until(pilot, lambda: "does not answer" not in picture(app))
 
 
 async def test_every_theme_shows_the_same_words() -> None:
