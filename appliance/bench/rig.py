@@ -93,10 +93,18 @@ class Rig:
     """A staging network and an appliance on it; an asynchronous context manager.
 
     `variables` are `AMDA_*` settings of this rehearsal on top of the shipped ones. The folder is deleted at the end
-    unless `keep` or the rehearsal failed.
+    unless `keep` or the rehearsal failed. `around` makes what the appliance lives in: entered when the network runs,
+    left when the appliance has ended.
     """
 
-    def __init__(self, *, variables: Mapping[str, str] | None = None, keep: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        variables: Mapping[str, str] | None = None,
+        keep: bool = False,
+        around: Callable[[Rig], contextlib.AbstractAsyncContextManager[None]] | None = None,
+    ) -> None:
+        self._around = around
         self.folder = Path(tempfile.mkdtemp(prefix="amda-bench-"))
         self.settings: Settings = load_settings(environ=self._environment(variables or {}))
         self.network = StagingProcess(self.folder / "staging")
@@ -123,6 +131,8 @@ class Rig:
             await self.network.start()
             self._stack.push_async_callback(self.network.stop)
             self._staging = await self._stack.enter_async_context(StagingClient(self.network.folder))
+            if self._around is not None:
+                await self._stack.enter_async_context(self._around(self))
             await self.appliance.start()
             self._stack.push_async_callback(self.appliance.stop)
             self._api = await self._stack.enter_async_context(ApplianceClient(self.appliance.api_socket))

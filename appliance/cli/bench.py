@@ -14,6 +14,8 @@ from typing import Annotated, Any, NoReturn, Protocol
 import msgspec
 import typer
 
+from appliance.bench.media_choices import Disturbance, MediaStore
+
 app = typer.Typer(help="Rehearsals with figures, on a staging network of their own.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
@@ -132,6 +134,31 @@ def pairing(
         carry_out(pairing_cycles.run(cycles=cycles, seed=seed, keep=keep), as_json)
     else:
         carry_out(bench.run(users=users, disturbed=disturb, seed=seed, keep=keep), as_json)
+
+
+@app.command()
+def media(
+    sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
+    items: Annotated[int, typer.Option(min=1, max=1000, help="Statuses for each of them.")] = 20,
+    store: Annotated[MediaStore, typer.Option(help="Where they are stored; s3: a MinIO server of its own.")] = (
+        MediaStore.FOLDER
+    ),
+    disturb: Annotated[Disturbance, typer.Option(help="What goes wrong meanwhile.")] = Disturbance.NONE,
+    memory_limit: Annotated[
+        str, typer.Option(help="Memory for everything together, for example 2G; needs root. Empty: no limit.")
+    ] = "",
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Everybody's contacts post photos, videos and recordings at once; prove that each is stored once and whole."""
+    from appliance.bench import media as bench
+    from appliance.cli.storage import parse_size
+
+    limit = parse_size(memory_limit) if memory_limit else 0
+    rehearsal = bench.run(
+        sessions=sessions, items=items, store=store, disturbance=disturb, memory_limit=limit, keep=keep
+    )
+    carry_out(rehearsal, as_json)
 
 
 @app.command()
