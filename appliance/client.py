@@ -38,6 +38,7 @@ from appliance.model_api import (
     StatusView,
     VersionView,
 )
+from appliance.model_capture import CaptureChange, CaptureView
 
 REQUEST_S: Final = 130.0
 """A little more than the daemon's own limit for a request, so that its explanation arrives."""
@@ -107,6 +108,14 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """Its own way to WhatsApp; empty: no proxy at all, None: as for all. One that runs gets a new process."""
         return await self._call("PATCH", f"/v1/sessions/{session}", SessionView, SetSession(proxy=proxy))
+
+    async def capture(self, session: str) -> CaptureView:
+        """What is kept of its messages."""
+        return await self._call("GET", f"/v1/sessions/{session}/capture", CaptureView)
+
+    async def set_capture(self, session: str, change: CaptureChange) -> CaptureView:
+        """From the next message on; what is unset stays."""
+        return await self._call("PATCH", f"/v1/sessions/{session}/capture", CaptureView, change)
 
     async def start_session(self, session: str) -> SessionView:
         return await self._call("POST", f"/v1/sessions/{session}/start", SessionView)

@@ -24,8 +24,8 @@ from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
 from appliance.model_api import SettingView
+from appliance.model_capture import CaptureSettings
 from appliance.places import API_SOCKET, CONFIG_VARIABLE, default_config_path, default_state_dir
-from appliance.protocol import CaptureSettings
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
 
 _PREFIX: Final = "AMDA_"
@@ -213,11 +213,18 @@ _CAPTURE_DESCRIPTIONS: Final = {
     "statuses": "Keep statuses.",
     "deleted": "Keep messages that their sender deletes.",
     "view_once": "Keep view-once media, as far as WhatsApp delivers it.",
-    "trigger": "The reply to a view-once message by which its owner asks for it.",
+    "groups": "Whether deleted messages and view-once media of groups are kept as well.",
+    "kinds": "Kinds of media that are kept.",
+    "allow": "If not empty: only what these contacts and groups send is kept; numbers with country code, or ids.",
+    "block": "Contacts and groups of whom nothing is kept.",
+    "trigger": "Words or emoji, separated by blanks: the reply by which the owner asks for a view-once message.",
+    "fetch_deleted": "When media that may be deleted later is fetched: on_deletion or on_arrival.",
+    "copy_to_self": "Send what is captured to the account's own chat as well.",
     "keep_hours": "How long a message is remembered in case it is deleted.",
-    "keep_bytes": "Bytes of remembered messages per session.",
+    "keep_bytes": "Bytes of remembered messages, and of media fetched on arrival, per session.",
     "max_media_bytes": "Larger attachments are noted, not fetched.",
     "parallel_downloads": "Downloads at the same time per session.",
+    "min_free_bytes": "With less free disk no media is fetched any more until there is room again.",
 }
 """The struct is part of the wire protocol and carries no descriptions of its own."""
 

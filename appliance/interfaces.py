@@ -8,6 +8,7 @@ from typing import Protocol
 import aiosqlite
 
 from appliance.model import SessionState, SessionView
+from appliance.model_capture import CaptureChange, CaptureView
 from appliance.protocol import CommandBody, Event, Reply
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
@@ -62,6 +63,14 @@ class SessionControl(Protocol):
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """`proxy`: None: the appliance's, empty: none at all. Raises 400 if it does not get through to WhatsApp."""
+        ...
+
+    async def capture(self, session: str) -> CaptureView:
+        """What is kept of its messages."""
+        ...
+
+    async def set_capture(self, session: str, change: CaptureChange) -> CaptureView:
+        """From the next message on."""
         ...
 
     async def remove(self, session: str, *, purge: bool) -> str | None:

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from appliance.model import MediaKind, PairMethod
+from appliance.model_capture import CaptureSettings as CaptureSettings
 
 PROTOCOL_VERSION: Final = 1
 """Grows with every change that an older peer would misread. A daemon adopts workers of its own and the one before."""
@@ -32,21 +33,6 @@ class WorkerMode(enum.StrEnum):
     """Log in with the credentials that the store holds."""
     PAIR = "pair"
     """The store is fresh: link it first, then go on as RUN in the same process."""
-
-
-class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker keeps, and for how long it remembers messages that may be deleted later."""
-
-    statuses: bool = True
-    deleted: bool = True
-    view_once: bool = True
-    trigger: str = ".vv"
-    """The reply to a view-once message by which its owner asks for it."""
-    keep_hours: float = 72
-    keep_bytes: int = 100 * 1024 * 1024
-    max_media_bytes: int = 64 * 1024 * 1024
-    """Larger attachments are noted, not fetched."""
-    parallel_downloads: int = 2
 
 
 class HistoryLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -442,6 +428,8 @@ class SpoolItem(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     chat: str
     sender: str
+    sender_alt: str = ""
+    """The same sender under the other kind of address (phone number or LID), if it is known."""
     sent_at: float
     captured_at: float
     caption: str = ""

@@ -11,6 +11,7 @@ import msgspec
 from appliance.database import Database
 from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, RemovalCallback
 from appliance.model import ADVICE, SessionState, SessionView
+from appliance.model_capture import CaptureChange, CaptureSettings, CaptureView
 from appliance.problems import ProblemError, conflict, not_found
 from appliance.protocol import CommandBody, Event, EventBody, Reply
 
@@ -84,6 +85,7 @@ class FakeSessions:
         self.may_begin = asyncio.Event()
         self.may_begin.set()
         self.linking: list[tuple[str, SessionState | None]] = []
+        self.captures: dict[str, CaptureChange] = {}
         self._removals: list[RemovalCallback] = []
 
     def change(self, session: str, **changes: object) -> None:
@@ -131,6 +133,16 @@ class FakeSessions:
 
     async def restart(self, session: str) -> SessionView:
         return await self.start(session)
+
+    async def capture(self, session: str) -> CaptureView:
+        await self.get(session)
+        own = self.captures.get(session, CaptureChange())
+        return CaptureView(settings=own.applied(CaptureSettings()), own=sorted(own.own()))
+
+    async def set_capture(self, session: str, change: CaptureChange) -> CaptureView:
+        await self.get(session)
+        self.captures[session] = self.captures.get(session, CaptureChange()).then(change)
+        return await self.capture(session)
 
     async def remove(self, session: str, *, purge: bool) -> str | None:
         await self.get(session)

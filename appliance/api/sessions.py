@@ -11,6 +11,7 @@ from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
 from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionId, SessionList, SetSession
+from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict
 
 
@@ -30,6 +31,8 @@ class SessionsResource:
             get("/v1/sessions/{session}", self.show),
             patch("/v1/sessions/{session}", self.change),
             delete("/v1/sessions/{session}", self.remove),
+            get("/v1/sessions/{session}/capture", self.capture),
+            patch("/v1/sessions/{session}/capture", self.change_capture),
             post("/v1/sessions/{session}/start", self.start),
             post("/v1/sessions/{session}/stop", self.stop),
             post("/v1/sessions/{session}/restart", self.restart),
@@ -60,6 +63,14 @@ class SessionsResource:
         if body.proxy is msgspec.UNSET:
             return await self.show(session)
         return await self._sessions.set_proxy(session, body.proxy)
+
+    async def capture(self, session: SessionId) -> CaptureView:
+        """What is kept of its messages, and which of these settings are its own."""
+        return await self._sessions.capture(session)
+
+    async def change_capture(self, session: SessionId, body: CaptureChange) -> CaptureView:
+        """Keep something else, from the next message on; what is left out stays, null: as for all sessions."""
+        return await self._sessions.set_capture(session, body)
 
     async def start(self, session: SessionId) -> SessionView:
         """Let it run; a session that is cooling is tried at once."""

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.common import ConfigOption, JsonOption, clock, print_json, print_table, printable, size, with_client
+from appliance.cli.common import (
+    CommandError,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    clock,
+    print_json,
+    print_table,
+    printable,
+    size,
+    with_client,
+)
 
 if TYPE_CHECKING:
     from appliance.model import SessionView
@@ -73,15 +84,40 @@ def restart(session: IdArgument, config: ConfigOption = None, as_json: JsonOptio
 @app.command("set")
 def set_session(
     session: IdArgument,
+    keep: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What is kept of its messages, for example kinds=image,video."),
+    ] = None,
     proxy: Annotated[
-        str, typer.Option(help="socks5:// or http:// URL of its own; `none`: no proxy; `default`: as for all sessions.")
-    ],
+        str | None,
+        typer.Option(help="socks5:// or http:// URL of its own; `none`: no proxy; `default`: as for all sessions."),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change its way to WhatsApp. The proxy is tried first; a session that runs starts anew, through it."""
-    chosen = {_DEFAULT: None, _NONE: ""}.get(proxy, proxy)
-    _show(with_client(config, lambda client: client.set_proxy(session, chosen)), as_json=as_json)
+    """Change what is kept of its messages (at once; the value `default`: as for all sessions), or its way to WhatsApp.
+
+    A proxy is tried first; a session that runs starts anew, through it."""
+    if not keep and proxy is None:
+        raise CommandError("nothing to set", "Write --proxy URL or KEY=VALUE.", Exit.USAGE)
+    if proxy is not None:
+        chosen = {_DEFAULT: None, _NONE: ""}.get(proxy, proxy)
+        view = with_client(config, lambda client: client.set_proxy(session, chosen))
+        if not keep:
+            _show(view, as_json=as_json)
+    if keep:
+        from appliance.cli import capture as settings
+
+        change = settings.parse(keep)
+        settings.show(with_client(config, lambda client: client.set_capture(session, change)), as_json=as_json)
+
+
+@app.command()
+def capture(session: IdArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """What is kept of its messages, and which of these settings are its own."""
+    from appliance.cli import capture as settings
+
+    settings.show(with_client(config, lambda client: client.capture(session)), as_json=as_json)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import msgspec
 from appliance.database import Database
 from appliance.interfaces import PromotionGuard
 from appliance.model import SessionState
+from appliance.model_capture import CaptureChange
 from appliance.sessions.inputs import Effect
 from appliance.sessions.memory import Memory
 
@@ -27,6 +28,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     proxy: str | None = None
     """http:// or socks5:// URL instead of the appliance's; empty text: none at all."""
+    capture: CaptureChange = CaptureChange()
+    """What of its messages is kept, where that is not as for all sessions."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):

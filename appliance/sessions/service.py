@@ -18,8 +18,9 @@ from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
 from appliance.model import SESSION_ID_PATTERN, SessionState, SessionView
+from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict, invalid, not_found, timed_out
-from appliance.protocol import CommandBody, Configure, Reply
+from appliance.protocol import CommandBody, Reply
 from appliance.sessions import inputs as i
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.link_attempt import LinkAttemptHandle
@@ -37,8 +38,6 @@ from appliance.sessions.worker_link import LinkDownError
 
 NAME_MAX: Final = 80
 """A display name is one line of a table."""
-CONFIGURE_TIMEOUT_S: Final = 5.0
-"""New capture settings reach a running worker, or are part of the orders of its next process."""
 
 ViewCallback = Callable[[SessionView], Awaitable[None]]
 
@@ -111,14 +110,12 @@ class SessionService:
         """New settings while everything runs: numbers count from the next decision on, capture rules at once."""
         before = self._supervisor.settings
         self._supervisor.apply_settings(settings)
-        if before.capture == settings.capture:
-            return
-        for runner in self._supervisor.runners.values():
-            if runner.process is not None and runner.machine.greeted:
-                try:
-                    await runner.process.command(Configure(capture=settings.capture), CONFIGURE_TIMEOUT_S)
-                except (LinkDownError, TimeoutError) as error:
-                    _log.warning("capture settings wait for the next start", session=runner.row.id, error=str(error))
+        if before.capture != settings.capture:
+            await asyncio.gather(*(self._configure(runner) for runner in self._supervisor.runners.values()))
+
+    async def _configure(self, runner: SessionRunner) -> None:
+        if runner.process is not None and runner.machine.greeted:
+            await self._supervisor.configure(runner.row, runner.process)
 
     # ---- sessions ---------------------------------------------------------------------------------------------------
 
@@ -194,6 +191,21 @@ class SessionService:
                 elif row.memory.state is SessionState.RECONNECTING:
                     await runner.feed(i.Nudge())  # maybe only the proxy was missing
         return await self.get(session)
+
+    async def capture(self, session: str) -> CaptureView:
+        """What is kept of its messages. Raises 404."""
+        own = self._runner(session).row.settings.capture
+        return CaptureView(settings=own.applied(self._supervisor.settings.capture), own=sorted(own.own()))
+
+    async def set_capture(self, session: str, change: CaptureChange) -> CaptureView:
+        """Keep something else of its messages, from the next one on. Raises 404."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "set"):
+            wanted = msgspec.structs.replace(runner.row.settings, capture=runner.row.settings.capture.then(change))
+            if wanted != runner.row.settings:
+                await self._registry.set_settings(runner.row, wanted)
+                await self._configure(runner)
+        return await self.capture(session)
 
     async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:
         """Raises 404, 409 without a running worker, 504 without an answer in time."""

@@ -72,7 +72,7 @@ def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: 
         "mode": mode,
         "session_folder": str(settings.paths.sessions / row.id),
         "store_folder": str(store),
-        "capture": settings.capture,
+        "capture": row.settings.capture.applied(settings.capture),
         "heartbeat_s": settings.limits.heartbeat_s,
         "memory_limit_bytes": settings.limits.worker_memory_bytes,
     }

@@ -18,7 +18,7 @@ import structlog
 from appliance.config import Settings
 from appliance.forkserver.client import ForkServerClient, ForkServerError, ForkServerGoneError, Lost
 from appliance.model import SessionState
-from appliance.protocol import Event, Exited, ForkHello, WorkerMode
+from appliance.protocol import Configure, Event, Exited, ForkHello, WorkerMode
 from appliance.protocol import WorkerProcess as Listed
 from appliance.sessions import inputs as i
 from appliance.sessions.breaker import FleetGate
@@ -32,10 +32,13 @@ from appliance.sessions.registry import Registry, SessionRow
 from appliance.sessions.runner import SessionRunner, SpawnError
 from appliance.sessions.spec import SpecError, build_spec, chosen_proxy, usable_proxy
 from appliance.sessions.stray import Stray
+from appliance.sessions.worker_link import LinkDownError
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
 ChangeCallback = Callable[[SessionRow], Awaitable[None]]
 
+CONFIGURE_TIMEOUT_S: Final = 5.0
+"""New capture settings reach a running worker, or are part of the orders of its next process."""
 FIRST_CONTACT_S: Final = 3.0
 """How long the daemon's start waits for the fork server; without it, it starts all the same and says so."""
 WAKEABLE: Final = (SessionState.OUTDATED, SessionState.RECONNECTING, SessionState.COOLING)
@@ -348,6 +351,18 @@ class Supervisor:
                     self._woken = runner.row.id
                     runner.put(i.Nudge())
                     return
+
+    def greeted(self, row: SessionRow, process: WorkerProcess) -> None:
+        """Tell an adopted worker what holds today."""
+        self._job(self.configure(row, process))
+
+    async def configure(self, row: SessionRow, process: WorkerProcess) -> None:
+        """Tell a running worker what to keep; another one hears it with its next orders."""
+        capture = row.settings.capture.applied(self.settings.capture)
+        try:
+            await process.command(Configure(capture=capture), CONFIGURE_TIMEOUT_S)
+        except (LinkDownError, TimeoutError) as error:
+            _log.warning("capture settings wait for the next start", session=row.id, error=str(error))
 
     def _job(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

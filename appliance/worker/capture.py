@@ -10,12 +10,14 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from appliance.model import Category
-from appliance.protocol import CaptureNote, CaptureSettings, EventBody, Spooled
+from appliance.protocol import CaptureNote, CaptureSettings, EventBody, Spooled, SpoolItem
 from appliance.worker.engine.decode import DecodeFailedError, decode_message, decode_undecryptable
 from appliance.worker.engine.events import RawKind
+from appliance.worker.held import Held
 from appliance.worker.rules import NOTHING, Decision, Note, content_key, judge, judge_undecryptable
 from appliance.worker.spool import Spool, is_full
 from appliance.worker.store import CaptureStore, InboxEntry, is_disk_full
@@ -37,6 +39,8 @@ class Capture:
         session: str,
         store: CaptureStore,
         spool: Spool,
+        held: Held,
+        copy: Callable[[SpoolItem, Path], None],
         settings: Callable[[], CaptureSettings],
         emit: Callable[[EventBody], None],
         on_downloads: Callable[[], None],
@@ -48,6 +52,8 @@ class Capture:
         self._session = session
         self._store = store
         self._spool = spool
+        self._held = held
+        self._copy = copy
         self._settings = settings
         self._emit = emit
         self._on_downloads = on_downloads
@@ -63,7 +69,7 @@ class Capture:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._store.prune(self._settings())
+        await self._prune()
         while True:
             self._wake.clear()
             try:
@@ -79,6 +85,8 @@ class Capture:
         decision, key, message_id = self._judge(entry)
         for text in decision.texts:
             await asyncio.to_thread(self._spool.put_text, text.item, text.text)
+            if self._settings().copy_to_self:
+                await asyncio.to_thread(self._copy, text.item, self._spool.folder / f"{text.item.item}.data")
         with self._store.transaction():
             if key is None or self._store.is_new(key, message_id):
                 self._apply(entry, decision)
@@ -89,7 +97,11 @@ class Capture:
         self._since_prune += 1
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
-            self._store.prune(self._settings())
+            await self._prune()
+
+    async def _prune(self) -> None:
+        self._store.prune(self._settings())
+        await asyncio.to_thread(self._held.prune, self._settings(), self._store.remembered_bytes())
 
     def _judge(self, entry: InboxEntry) -> tuple[Decision, bytes | None, str]:
         """Decision, key for de-duplication, message id. What cannot be decoded is dropped, and said."""

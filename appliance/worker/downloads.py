@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from appliance.protocol import CaptureNote, CaptureSettings, EventBody, Spooled
+from appliance.protocol import CaptureNote, CaptureSettings, EventBody, Spooled, SpoolItem
 from appliance.worker.engine.calls import EngineBusyError, EngineTimeoutError
 from appliance.worker.engine.events import MediaRef
 from appliance.worker.engine.library import EngineError
-from appliance.worker.rules import Fetch, Note
+from appliance.worker.held import Held
+from appliance.worker.rules import HELD, Fetch, Note
 from appliance.worker.spool import Spool, is_full
 from appliance.worker.store import CaptureStore, PendingDownload, is_disk_full
 
@@ -35,6 +36,8 @@ BASE_TIME_S: Final = 60.0
 """Time limit of an empty download: the engine itself tries each of two hosts for 15 s when they answer 503."""
 SLOWEST_BYTES_PER_S: Final = 64 * 1024
 """A slower connection is taken for a hanging one; the size comes on top of BASE_TIME_S at this rate."""
+HELD_ATTEMPTS: Final = 3
+"""For media whose message may never be deleted."""
 _HTTP_STATUS: Final = re.compile(r"status code (\d{3})")
 _GONE: Final = frozenset({404, 410})
 
@@ -64,6 +67,8 @@ class Downloads:
         *,
         store: CaptureStore,
         spool: Spool,
+        held: Held,
+        copy: Callable[[SpoolItem, Path], None],
         downloader: Downloader,
         settings: Callable[[], CaptureSettings],
         emit: Callable[[EventBody], None],
@@ -72,6 +77,8 @@ class Downloads:
     ) -> None:
         self._store = store
         self._spool = spool
+        self._held = held
+        self._copy = copy
         self._downloader = downloader
         self._settings = settings
         self._emit = emit
@@ -139,7 +146,14 @@ class Downloads:
         self._part_number += 1
         part = self._spool.part(fetch.item.item, self._part_number)
         try:
-            await self._downloader.download(fetch.media, part, time_limit(fetch.media.size))
+            if not await asyncio.to_thread(self._held.take, fetch.media.sha256, part):
+                if self._spool.free_bytes() < self._settings().min_free_bytes + fetch.media.size:
+                    self._disk_full(pending)
+                    return
+                await self._downloader.download(fetch.media, part, time_limit(fetch.media.size))
+            if fetch.item.category == HELD:
+                await self._hold(fetch, part)
+                return
             item = await asyncio.to_thread(self._spool.put_file, fetch.item, part)
         except EngineTimeoutError as error:
             self._failed(pending, str(error))  # its thread may still write to the part; the next start removes it
@@ -154,13 +168,26 @@ class Downloads:
                 self._disk_full(pending)
         else:
             self._told_full = False
+            if self._settings().copy_to_self:
+                await asyncio.to_thread(self._copy, item, self._spool.folder / f"{item.item}.data")
             self._settle(fetch, Spooled(item=item.item))
+
+    async def _hold(self, fetch: Fetch, part: Path) -> None:
+        await asyncio.to_thread(self._held.put, part, fetch.media.sha256)
+        with self._store.transaction():
+            self._store.forget_download(fetch.item.item)
+        await asyncio.to_thread(self._held.prune, self._settings(), self._store.remembered_bytes())
 
     def _failed(self, pending: PendingDownload, reason: str) -> None:
         fetch, attempts = pending.fetch, pending.attempts + 1
         status = _HTTP_STATUS.search(reason)
         self._write_log("WARN", f"download of {fetch.item.kind} failed ({attempts}/{MAX_ATTEMPTS}): {reason}")
-        if status and int(status[1]) in _GONE:
+        if fetch.item.category == HELD:
+            if attempts >= HELD_ATTEMPTS or (status and int(status[1]) in _GONE):
+                self._store.forget_download(fetch.item.item)
+            else:
+                self._store.postpone_download(fetch.item.item, attempts, self._clock() + pause_after(attempts))
+        elif status and int(status[1]) in _GONE:
             self._settle(fetch, CaptureNote(note=Note.GONE, message_id=fetch.item.message_id, kind=fetch.item.kind))
         elif attempts >= MAX_ATTEMPTS:
             self._settle(fetch, CaptureNote(note=Note.GAVE_UP, message_id=fetch.item.message_id, kind=fetch.item.kind))

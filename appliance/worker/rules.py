@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.model import Category, MediaKind
+from appliance.model_capture import FetchDeleted
 from appliance.protocol import CaptureNote, CaptureSettings, SpoolItem
 from appliance.worker.engine.events import Incoming, MediaRef, Undecryptable
 
@@ -31,6 +32,14 @@ class Note:
     GAVE_UP: Final = "gave_up"
     DISK_FULL: Final = "disk_full"
     LOST: Final = "lost_in_ack_window"
+
+
+HELD: Final = "held"
+"""Stands for the category of media that is fetched although its message may never be deleted."""
+GROUP_SERVER: Final = "@g.us"
+_PHONE_SERVER: Final = "@s.whatsapp.net"
+_VARIATION: Final = "\ufe0f"
+"""Asks for an emoji's coloured form: some phones write it, some do not."""
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +90,30 @@ def judge(message: Incoming, recall: Recall, settings: CaptureSettings, session:
         return _revoke(message, recall, context)
     if message.from_me:
         return _own(message, context)
+    if not wanted(message, settings):
+        return NOTHING
     if message.is_status:
         return context.keep(message, Category.STATUS) if settings.statuses else NOTHING
     if message.view_once:
         return _view_once(message, context)
-    return Decision(remember=settings.deleted and bool(message.text or message.media))
+    return _ordinary(message, context)
+
+
+def wanted(message: Incoming, settings: CaptureSettings) -> bool:
+    """Whether the settings let messages of this sender, in this chat, be kept."""
+    if not settings.groups and message.chat.endswith(GROUP_SERVER):
+        return False
+    if not settings.allow and not settings.block:
+        return True
+    names = {_name(jid) for jid in (message.sender, message.sender_alt, message.chat, message.chat_alt) if jid}
+    if names & {_name(contact) for contact in settings.block}:
+        return False
+    return not settings.allow or bool(names & {_name(contact) for contact in settings.allow})
+
+
+def _name(contact: str) -> str:
+    """The one way to write a contact: a phone number without plus and server; an id as it is."""
+    return _bare(contact).removesuffix(_PHONE_SERVER).lstrip("+")
 
 
 def judge_undecryptable(message: Undecryptable) -> Decision:
@@ -105,7 +133,7 @@ class _Context:
         """Store the text, fetch the attachment, or say why not."""
         if message.media is not None:
             return self.fetch(message, message.media, category, via)
-        if not message.text:
+        if not message.text or MediaKind.TEXT not in self.settings.kinds:
             return NOTHING
         data = message.text.encode()
         digest = hashlib.sha256(data).digest()
@@ -113,6 +141,8 @@ class _Context:
         return Decision(texts=(TextItem(item=item, text=message.text),))
 
     def fetch(self, message: Incoming, media: MediaRef, category: Category, via: str) -> Decision:
+        if media.kind not in self.settings.kinds:
+            return NOTHING
         if not media.fetchable:
             return self._note(
                 Note.WITHOUT_KEYS if category is Category.VIEW_ONCE else Note.GONE, message.id, media.kind
@@ -123,18 +153,27 @@ class _Context:
         item = msgspec.structs.replace(item, caption=media.caption, file_name=media.file_name)
         return Decision(fetch=(Fetch(item=item, media=media),))
 
+    def hold(self, message: Incoming, media: MediaRef) -> tuple[Fetch, ...]:
+        """Fetch it now, so that it is there when the message is deleted."""
+        if not media.fetchable or not 0 < media.size <= self.settings.max_media_bytes:
+            return ()
+        if media.kind not in self.settings.kinds or media.size > self.settings.keep_bytes:
+            return ()
+        item = self._item(message, HELD, "payload", media.kind, media.mimetype, media.sha256, media.size)
+        return (Fetch(item=item, media=media),)
+
     def _note(self, note: str, message_id: str, kind: MediaKind | None = None) -> Decision:
         return Decision(notes=(CaptureNote(note=note, message_id=message_id, kind=kind),))
 
     def _item(
-        self, message: Incoming, category: Category, via: str, kind: MediaKind, mimetype: str, digest: bytes, size: int
+        self, message: Incoming, category: str, via: str, kind: MediaKind, mimetype: str, digest: bytes, size: int
     ) -> SpoolItem:
         # Deterministic: whatever is done again after a crash overwrites itself.
-        parts = (category.value, message.chat, message.sender, message.id, digest.hex())
+        parts = (str(category), message.chat, message.sender, message.id, digest.hex())
         return SpoolItem(
             item=hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32],
             session=self._session,
-            category=category.value,
+            category=str(category),
             kind=kind,
             mimetype=mimetype,
             sha256=digest.hex(),
@@ -142,6 +181,7 @@ class _Context:
             message_id=message.id,
             chat=message.chat,
             sender=message.sender,
+            sender_alt=message.sender_alt,
             sent_at=message.sent_at,
             captured_at=self._now,
             via=via,
@@ -154,11 +194,32 @@ def _view_once(message: Incoming, context: _Context) -> Decision:
     return context.fetch(message, message.media, Category.VIEW_ONCE, "payload")
 
 
+def _ordinary(message: Incoming, context: _Context) -> Decision:
+    """Remember it, for the case that it is deleted."""
+    settings = context.settings
+    if not settings.deleted or not (message.text or message.media):
+        return NOTHING
+    held = message.media is not None and settings.fetch_deleted is FetchDeleted.ON_ARRIVAL
+    return Decision(remember=True, fetch=context.hold(message, message.media) if held and message.media else ())
+
+
+def is_trigger(text: str, triggers: str) -> bool:
+    """Whether a reply is one of the words or emoji by which a view-once message is asked for.
+
+    >>> is_trigger(" .VV ", ".vv 👁"), is_trigger("👁\ufe0f", ".vv 👁"), is_trigger("nice", ".vv 👁")
+    (True, True, False)
+    """
+    return _plain(text) in _plain(triggers).split()
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold().replace(_VARIATION, "")
+
+
 def _own(message: Incoming, context: _Context) -> Decision:
     """Of the account's own messages only the trigger matters: a reply to somebody's view-once message."""
     quoted = message.quoted
-    trigger = context.settings.trigger.strip().casefold()
-    if not context.settings.view_once or quoted is None or not trigger or message.text.strip().casefold() != trigger:
+    if not context.settings.view_once or quoted is None or not is_trigger(message.text, context.settings.trigger):
         return NOTHING
     if quoted.media is None or not quoted.view_once:
         kind = quoted.media.kind if quoted.media else None
@@ -178,7 +239,8 @@ def _revoke(message: Incoming, recall: Recall, context: _Context) -> Decision:
     if not context.settings.deleted or message.from_me or message.is_status:
         return NOTHING  # a status has been captured when it came
     names = {name for name in (message.chat, message.chat_alt) if name}
-    found = [m for m in recall(message.revokes or "") if names & {m.chat, m.chat_alt}]
+    remembered = recall(message.revokes or "")
+    found = [m for m in remembered if names & {m.chat, m.chat_alt} and wanted(m, context.settings)]
     if not found:
         return NOTHING
     kept = [context.keep(m, Category.DELETED, "revoke") for m in found]

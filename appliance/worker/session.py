@@ -20,12 +20,14 @@ from appliance.protocol import (
     Reply,
     Signal,
     SignalKind,
+    SpoolItem,
     WorkerExit,
     WorkerMode,
     WorkerSpec,
 )
 from appliance.worker.capture import Capture
 from appliance.worker.commands import Commands
+from appliance.worker.copies import Copies
 from appliance.worker.downloads import Downloads
 from appliance.worker.engine.adapter import Engine
 from appliance.worker.engine.calls import EngineBusyError, EngineTimeoutError
@@ -33,6 +35,7 @@ from appliance.worker.engine.events import EngineEvent, EngineLost, EngineSignal
 from appliance.worker.engine.gate import REMEMBERED
 from appliance.worker.engine.library import EngineError, Library
 from appliance.worker.heartbeat import LoopLag, MemoryGauge
+from appliance.worker.held import Held
 from appliance.worker.link import DaemonLink
 from appliance.worker.log import WorkerLog
 from appliance.worker.pairing import Pairing
@@ -95,9 +98,13 @@ class Worker:
         )
         spool = Spool(self._folder)
         self._spool = spool
+        held = Held(spool.folder, clock)
+        self._copies = Copies(spool.folder, self._engine, log.write)
         self._downloads = Downloads(
             store=store,
             spool=spool,
+            held=held,
+            copy=self._add_copy,
             downloader=self._engine,
             settings=self._current_settings,
             emit=self._link.emit,
@@ -108,6 +115,8 @@ class Worker:
             session=spec.session,
             store=store,
             spool=spool,
+            held=held,
+            copy=self._add_copy,
             settings=self._current_settings,
             emit=self._link.emit,
             on_downloads=self._downloads.wake,
@@ -131,7 +140,8 @@ class Worker:
 
     async def run(self) -> WorkerExit:
         """Work until something ends it. Raises OSError, PeerError if the folder or the socket cannot be used."""
-        self._exit = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._exit = self._loop.create_future()
         self._first_event = self._store.next_event()
         self._spool.prepare()
         await self._link.start()
@@ -139,6 +149,7 @@ class Worker:
         tasks = [
             asyncio.create_task(self._capture.run(), name="capture"),
             asyncio.create_task(self._downloads.run(), name="downloads"),
+            asyncio.create_task(self._copies.run(), name="copies"),
             asyncio.create_task(self._beat(), name="heartbeat"),
         ]
         for task in tasks:
@@ -217,7 +228,8 @@ class Worker:
                     connected_at=signal.connected_at,
                 )
             )
-        self._downloads.connected(now=self._engine.connected_at is not None)
+        for work in (self._downloads, self._copies):
+            work.connected(now=self._engine.connected_at is not None)
         if signal.kind is SignalKind.CONNECTED:
             if self._presence is not None:
                 self._presence.cancel()
@@ -253,6 +265,11 @@ class Worker:
     def _configure(self, settings: CaptureSettings) -> None:
         self._settings = settings
         self._downloads.wake()
+
+    def _add_copy(self, item: SpoolItem, data: Path) -> None:
+        """In a thread."""
+        self._copies.add(item, data)
+        self._loop.call_soon_threadsafe(self._copies.wake)
 
     def _promote(self, generation: int) -> None:
         self._generation = generation

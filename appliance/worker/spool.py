@@ -40,6 +40,11 @@ class Spool:
         for path in self.folder.glob(f"*{_PART}"):
             path.unlink(missing_ok=True)
 
+    def free_bytes(self) -> int:
+        """Of the disk that the folder lies on, for us. Raises OSError."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
     def part(self, item: str, attempt: int) -> Path:
         """Where an attempt writes; each has its own, because an abandoned one may still be writing."""
         return self.folder / f"{item}.{attempt}.data{_PART}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -62,6 +63,40 @@ async def test_sessions(api_rig: ApiRig, amda: Amda) -> None:
     assert (status, err) == (0, "")
     assert "deleted" in out
     assert api_rig.sessions.removed == [("one", True)]
+
+
+async def test_what_is_kept_is_set_and_shown(api_rig: ApiRig, amda: Amda) -> None:
+    await amda("session", "add", "one")
+    status, out, err = await amda(
+        "session", "set", "one", "trigger=save 👁", "kinds=image,video", "block=+221771234512", "keep_bytes=5M", "--json"
+    )
+    assert (status, err) == (0, "")
+    view = json.loads(out)
+    assert view["own"] == ["block", "keep_bytes", "kinds", "trigger"]
+    assert view["settings"]["kinds"] == ["image", "video"]
+    assert view["settings"]["keep_bytes"] == 5_000_000
+    status, out, _ = await amda("session", "set", "one", "kinds=default", "groups=no")
+    assert re.search(r"^groups +no +this session$", out, re.MULTILINE)
+    assert re.search(r"^kinds .* all$", out, re.MULTILINE)
+    assert re.search(r"^trigger +save 👁 +this session$", out, re.MULTILINE)
+    assert (await amda("session", "capture", "one"))[1] == out
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("kinds=film", "kinds"),
+        ("block=everybody", "block"),
+        ("groups=perhaps", "groups"),
+        ("keep_hours=-1", "keep_hours"),
+        ("colour=blue", "statuses, deleted"),
+        ("trigger", "KEY=VALUE"),
+    ],
+)
+async def test_what_cannot_be_set_is_told(amda: Amda, setting: str, told: str) -> None:
+    status, out, err = await amda("session", "set", "one", setting)
+    assert (status, out) == (2, "")
+    assert told in err
 
 
 async def test_errors_have_a_remedy_and_an_exit_status(api_rig: ApiRig, amda: Amda) -> None:

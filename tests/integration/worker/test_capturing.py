@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.model import Category, MediaKind
+from appliance.model_capture import FetchDeleted
 from appliance.protocol import (
     CaptureNote,
     CaptureSettings,
@@ -246,3 +247,35 @@ async def _send_a_lot(staging: StagingClient, phone: str) -> None:
         await staging.send(
             Send(account=phone, contact=ALICE, kind=SendKind.IMAGE, where=where, view_once=view_once, size=8_000)
         )
+
+
+async def test_media_fetched_on_arrival_survives_that_whatsapp_no_longer_has_it(
+    staging: StagingClient, linked: WorkerProcess, phone: str
+) -> None:
+    await linked.command(Configure(capture=CaptureSettings(fetch_deleted=FetchDeleted.ON_ARRIVAL)))
+    [said] = await staging.send(Send(account=phone, contact=ALICE, kind=SendKind.IMAGE))
+    folder = linked.folder / "spool"
+    async with asyncio.timeout(30):
+        while not list(folder.glob("*.held")):  # noqa: ASYNC110 - nobody is told of what is only held
+            await asyncio.sleep(0.05)
+    fault = await staging.set_fault(SetFault(kind=FaultKind.MEDIA_STATUS, account=phone, code=404))
+    try:
+        await staging.revoke(phone, said)
+        await captured(linked, staging, phone)
+    finally:
+        await staging.clear_faults(fault.id)
+    assert linked.spooled()[said][0].via == "revoke"
+
+
+async def test_what_is_captured_is_sent_to_the_own_chat(
+    staging: StagingClient, linked: WorkerProcess, phone: str
+) -> None:
+    await linked.command(Configure(capture=CaptureSettings(copy_to_self=True)))
+    before = await staging.last()
+    await staging.send(Send(account=phone, contact=ALICE, kind=SendKind.IMAGE, where=Where.STATUS, text="look"))
+    [due] = await captured(linked, staging, phone)
+    arrived = await staging.wait_for(JournalKind.ARRIVED, account=phone, after=before, timeout_s=60.0)
+    assert arrived.data["sha256"] == due.sha256
+    async with asyncio.timeout(30):
+        while list((linked.folder / "spool").glob("*.copy*")):  # noqa: ASYNC110 - gone after the answer, untold
+            await asyncio.sleep(0.05)

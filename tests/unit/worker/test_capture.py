@@ -17,6 +17,7 @@ from appliance.worker import capture as module
 from appliance.worker.capture import Capture
 from appliance.worker.engine.events import RawKind
 from appliance.worker.engine.protos import e2e_pb, neonize_pb
+from appliance.worker.held import Held
 from appliance.worker.spool import Spool
 from appliance.worker.store import CaptureStore, Recorder
 from tests.unit.worker.engine.test_decode import event, image, info, jid
@@ -37,6 +38,7 @@ class Harness:
         self.spool.prepare()
         self.recorder = Recorder(folder)
         self.settings = CaptureSettings()
+        self.copied: list[tuple[str, bytes]] = []
         self.capture = self.new_capture()
 
     def new_capture(self) -> Capture:
@@ -44,6 +46,8 @@ class Harness:
             session="anna",
             store=self.store,
             spool=self.spool,
+            held=Held(self.spool.folder),
+            copy=lambda item, data: self.copied.append((item.item, data.read_bytes())),
             settings=lambda: self.settings,
             emit=lambda body: self.store.append_event(body) and None,
             on_downloads=lambda: None,

@@ -8,12 +8,14 @@ import errno
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from appliance.protocol import CaptureNote, CaptureSettings, EventBody, Spooled
 from appliance.worker.downloads import (
     FIRST_PAUSE_S,
+    FULL_PAUSE_S,
     LONGEST_PAUSE_S,
     MAX_ATTEMPTS,
     Downloads,
@@ -23,6 +25,8 @@ from appliance.worker.downloads import (
 from appliance.worker.engine.calls import EngineTimeoutError
 from appliance.worker.engine.events import MediaRef
 from appliance.worker.engine.library import EngineError
+from appliance.worker.held import Held
+from appliance.worker.rules import HELD, Fetch
 from appliance.worker.spool import Spool
 from appliance.worker.store import CaptureStore
 from tests.unit.worker.test_store import Clock, fetch
@@ -58,13 +62,18 @@ class Harness:
         self.spool = Spool(folder)
         self.spool.prepare()
         self.engine = FakeEngine()
+        self.held = Held(self.spool.folder, self.clock)
+        self.copied: list[tuple[str, bytes]] = []
+        self.settings = CaptureSettings(parallel_downloads=2)
         self.emitted: list[EventBody] = []
         self.changed = asyncio.Event()
         self.downloads = Downloads(
             store=self.store,
             spool=self.spool,
+            held=self.held,
+            copy=lambda item, data: self.copied.append((item.item, data.read_bytes())),
             downloader=self.engine,
-            settings=lambda: CaptureSettings(parallel_downloads=2),
+            settings=lambda: self.settings,
             emit=self._emit,
             write_log=lambda *_: self.changed.set(),
             clock=self.clock,
@@ -167,3 +176,54 @@ def test_pauses_and_limits() -> None:
     assert pause_after(50) == LONGEST_PAUSE_S
     assert time_limit(0) == 60.0
     assert time_limit(64 * 1024 * 1024) == 60.0 + 1024
+
+
+def held_fetch(name: str) -> Fetch:
+    found = fetch(name)
+    media = msgspec.structs.replace(found.media, sha256=b"hash")
+    return Fetch(item=msgspec.structs.replace(found.item, category=HELD), media=media)
+
+
+async def test_held_media_is_kept_quietly_and_used_when_its_message_is_deleted(harness: Harness) -> None:
+    held = held_fetch("held")
+    harness.store.add_download(held, 3)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: harness.store.next_download_at() is None)
+    assert harness.emitted == []
+    assert list(harness.spool.folder.glob("*.json")) == []
+    deleted = Fetch(item=fetch("deleted").item, media=held.media)
+    harness.engine.failures = [EngineError("status code 404")]
+    harness.store.add_download(deleted, 0)
+    harness.downloads.wake()
+    await harness.until(lambda: harness.emitted == [Spooled(item="deleted")])
+    assert (harness.spool.folder / "deleted.data").read_bytes() == b"data"
+    assert harness.engine.calls == 1
+
+
+async def test_held_media_that_cannot_be_had_is_given_up_quietly(harness: Harness) -> None:
+    harness.engine.failures = [EngineError("status code 404")]
+    harness.store.add_download(held_fetch("held"), 3)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: harness.store.next_download_at() is None)
+    assert harness.emitted == []
+
+
+async def test_with_little_free_disk_nothing_is_fetched_and_nothing_forgotten(harness: Harness) -> None:
+    harness.settings = CaptureSettings(min_free_bytes=1 << 60)
+    harness.store.add_download(fetch("i1"), 0)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: len(harness.emitted) == 1)
+    [note] = harness.emitted
+    assert isinstance(note, CaptureNote)
+    assert (note.note, harness.engine.calls) == ("disk_full", 0)
+    harness.settings = CaptureSettings(min_free_bytes=0)
+    await harness.pass_time(FULL_PAUSE_S + 1)
+    await harness.until(lambda: harness.emitted[1:] == [Spooled(item="i1")])
+
+
+async def test_what_is_captured_is_copied_if_that_is_wanted(harness: Harness) -> None:
+    harness.settings = CaptureSettings(copy_to_self=True)
+    harness.store.add_download(fetch("i1"), 0)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: harness.emitted == [Spooled(item="i1")])
+    assert harness.copied == [("i1", b"data")]

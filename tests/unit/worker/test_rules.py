@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import Category, MediaKind
+from appliance.model_capture import FetchDeleted
 from appliance.protocol import CaptureSettings
 from appliance.worker.engine.events import Incoming, MediaRef, Quoted, Undecryptable
-from appliance.worker.rules import Decision, Note, content_key, judge, judge_undecryptable
+from appliance.worker.rules import HELD, Decision, Note, content_key, judge, judge_undecryptable
 
 ALICE = "111@lid"
 ME = "999@lid"
@@ -183,3 +184,68 @@ def test_item_names_are_safe_file_names_and_repeatable(text: str, category: Cate
     [name] = names
     assert name.isalnum()
     assert len(name) == 32
+
+
+@pytest.mark.parametrize("kind", list(MediaKind))
+def test_only_the_wanted_kinds_are_kept(kind: MediaKind) -> None:
+    given = status(text="x") if kind is MediaKind.TEXT else status(media=media(kind))
+    others = tuple(other for other in MediaKind if other is not kind)
+    assert decide(given, CaptureSettings(kinds=others)) == Decision()
+    assert decide(given, CaptureSettings(kinds=(kind,))) == decide(given)
+
+
+PHONE = "221771234512@s.whatsapp.net"
+GROUP = "1203634000@g.us"
+KEPT_OF = {
+    "blocked by id": (CaptureSettings(block=("111@lid",)), False),
+    "blocked by number": (CaptureSettings(block=("+221771234512",)), False),
+    "another one is blocked": (CaptureSettings(block=("+221771234513",)), True),
+    "allowed by number": (CaptureSettings(allow=("221771234512",)), True),
+    "allowed by full id": (CaptureSettings(allow=(PHONE,)), True),
+    "only another one is allowed": (CaptureSettings(allow=("222@lid",)), False),
+    "blocked although allowed": (CaptureSettings(allow=("111@lid",), block=("111@lid",)), False),
+}
+
+
+@pytest.mark.parametrize(("settings", "kept"), KEPT_OF.values(), ids=KEPT_OF)
+def test_contacts_are_allowed_and_blocked_under_any_of_their_names(settings: CaptureSettings, kept: bool) -> None:
+    known = {"sender": "111:7@lid", "sender_alt": PHONE}
+    assert bool(decide(status(text="x", **known), settings).texts) is kept
+    assert bool(decide(message(view_once=True, media=media(), **known), settings).fetch) is kept
+    remembered = message(text="x", chat="111@lid", **known)
+    assert decide(remembered, settings).remember is kept
+    revoke = message(id="R", revokes="M1", chat="111@lid", **known)
+    assert bool(decide(revoke, settings, (remembered,)).texts) is kept
+
+
+def test_groups_can_be_left_out_or_chosen() -> None:
+    said = message(text="x", chat=GROUP)
+    assert decide(said).remember
+    assert decide(said, CaptureSettings(groups=False)) == Decision()
+    assert decide(said, CaptureSettings(allow=(GROUP,))).remember
+    assert decide(said, CaptureSettings(block=(GROUP,))) == Decision()
+    assert decide(status(text="x"), CaptureSettings(groups=False)).texts, "a status is no group"
+
+
+@pytest.mark.parametrize("text", ["save", " SAVE ", "👁", "👁\ufe0f"])
+def test_words_and_emoji_ask_for_a_view_once_message(text: str) -> None:
+    assert decide(trigger(text), CaptureSettings(trigger="save 👁\ufe0f")).fetch
+    assert decide(trigger(text)) == Decision()
+
+
+ARRIVAL = CaptureSettings(fetch_deleted=FetchDeleted.ON_ARRIVAL)
+
+
+def test_media_is_fetched_on_arrival_if_that_is_wanted() -> None:
+    said = message(media=media())
+    assert decide(said) == Decision(remember=True)
+    [held] = decide(said, ARRIVAL).fetch
+    assert (held.item.category, held.media) == (HELD, media())
+    [deleted] = decide(message(id="R", revokes="M1"), ARRIVAL, (said,)).fetch
+    assert deleted.item.category == Category.DELETED
+    assert deleted.item.item != held.item.item
+
+
+@pytest.mark.parametrize("changes", [{"media_key": b""}, {"size": 64 * 1024 * 1024 + 1}, {"size": 0}])
+def test_what_cannot_be_held_is_only_remembered(changes: dict[str, Any]) -> None:
+    assert decide(message(media=media(**changes)), ARRIVAL) == Decision(remember=True)
