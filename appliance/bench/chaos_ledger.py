@@ -99,21 +99,64 @@ def audit(
     )
 
 
-def recoveries(logins: dict[str, list[Connection]], accounts: dict[str, str], strikes: Sequence[Strike]) -> list[float]:
-    """Seconds from each loss until the account was logged in and ready again; from the strike where that is known to
-    have killed the connection before anybody noticed. The last loss of an account that never came back is left out."""
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """One loss and the way back. `lost_at`: the strike where that is known to have killed the connection before anybody
+    noticed; `gone_s`: for how much of it this account's server was gone, so that nobody could have been back."""
+
+    session: str
+    lost_at: float
+    back_at: float
+    gone_s: float
+    because: list[str]
+    """Strikes that concerned this session or everybody, from the loss on: seconds after it, and what."""
+
+    @property
+    def seconds(self) -> float:
+        return self.back_at - self.lost_at
+
+    @property
+    def own_s(self) -> float:
+        """What the appliance itself took."""
+        return max(0.0, self.seconds - self.gone_s)
+
+
+def recoveries(
+    logins: dict[str, list[Connection]], accounts: dict[str, str], strikes: Sequence[Strike], gone_s: float
+) -> list[Recovery]:
+    """From each loss until the account was logged in and ready again. The last loss of an account that never came back
+    is left out: it is counted elsewhere. `gone_s`: how long the server is gone when it is."""
     found = []
     for session, account in accounts.items():
-        struck = [s.at for s in strikes if s.trouble in _BEGUN_BY_STRIKE and session in s.targets]
+        mine = [strike for strike in strikes if not strike.targets or session in strike.targets]
+        dark = [(s.at, s.at + gone_s) for s in mine if s.trouble is Trouble.SERVER_GONE]
+        struck = [strike.at for strike in mine if strike.trouble in _BEGUN_BY_STRIKE]
         of_account = logins.get(account, [])
         for position, lost in enumerate(of_account):
             if not lost.certain or lost.ready_at is None or lost.closed_at is None:
                 continue
             back = next((c.ready_at for c in of_account[position + 1 :] if c.ready_at is not None), None)
-            if back is not None:
-                begun = [at for at in struck if lost.ready_at <= at <= lost.closed_at]
-                found.append(max(0.0, back - min([lost.closed_at, *begun])))
+            if back is None:
+                continue
+            begun = min([lost.closed_at, *(at for at in struck if lost.ready_at <= at <= lost.closed_at)])
+            found.append(
+                Recovery(
+                    session=session,
+                    lost_at=begun,
+                    back_at=max(begun, back),
+                    gone_s=_covered(dark, begun, back),
+                    because=[f"{s.at - begun:+.0f} s {s.trouble} {s.note}" for s in mine if begun - 1 <= s.at < back],
+                )
+            )
     return found
+
+
+def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """For how much of the time between two moments one of the spans lasted."""
+    total, reached = 0.0, begin
+    for start, stop in sorted(spans):
+        total += max(0.0, min(stop, end) - max(start, reached))
+        reached = max(reached, min(stop, end))
+    return total
 
 
 def _find(row: Disconnection, unmatched: Sequence[Connection], steps: Sequence[Step]) -> Connection | None:

@@ -80,8 +80,20 @@ def test_recovery_begins_with_the_strike_that_killed_the_connection_unseen() -> 
     logins = {"22177": [connection(1, 100, 140), connection(2, 142, 150), connection(3, 151, None)]}
     stalled = Strike(at=110.0, trouble=Trouble.SOCKETS_STALLED, targets=["a"])
     elsewhere = Strike(at=145.0, trouble=Trouble.SOCKETS_RESET, targets=["a"])
-    found = recoveries(logins, ACCOUNTS, [stalled, elsewhere])
-    assert [round(seconds, 2) for seconds in found] == [32.01, 1.01]
+    found = recoveries(logins, ACCOUNTS, [stalled, elsewhere], 60.0)
+    assert [round(one.seconds, 2) for one in found] == [32.01, 1.01]
+    assert [one.because for one in found] == [["+0 s sockets_stalled "], []]
+
+
+def test_nobody_can_be_back_while_the_server_is_gone() -> None:
+    logins = {"22177": [connection(1, 100, 200), connection(2, 290, 400), connection(3, 401, None)]}
+    everybody = Strike(at=199.5, trouble=Trouble.SERVER_GONE, targets=[])
+    again = Strike(at=230.0, trouble=Trouble.SERVER_GONE, targets=["a"])
+    other = Strike(at=240.0, trouble=Trouble.SERVER_GONE, targets=["b"])
+    found = recoveries(logins, ACCOUNTS, [everybody, again, other], 60.0)
+    assert [(round(one.seconds), round(one.gone_s), round(one.own_s)) for one in found] == [(90, 90, 0), (1, 0, 1)]
+    third = recoveries(logins, ACCOUNTS, [everybody], 60.0)
+    assert [round(one.own_s, 1) for one in third] == [30.5, 1.0]
 
 
 def test_connections_are_read_from_the_journal() -> None:
