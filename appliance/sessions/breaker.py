@@ -45,6 +45,10 @@ class FleetGate:
         self.canary: str | None = None
         self._queue: dict[str, None] = {}
         self._down: dict[str, float] = {}
+        self._lost: dict[str, float] = {}
+        """Latest loss of each session, also of those that are back."""
+        self._told: dict[str, float] = {}
+        """Which of these was found to be a common trouble already."""
         self._next_start = 0.0
         self._next_canary = 0.0
         self._step = 0
@@ -66,7 +70,8 @@ class FleetGate:
     def forget(self, session: str, now: float, chance: float) -> None:
         """The session was removed or stopped: it can be neither lost nor the canary."""
         self.cancel(session)
-        self._down.pop(session, None)
+        for of_session in (self._down, self._lost, self._told):
+            of_session.pop(session, None)
         self._canary_failed(session, now, chance)
 
     def lost(self, session: str, reason: DisconnectReason, fleet: int, now: float, chance: float) -> bool:
@@ -77,10 +82,21 @@ class FleetGate:
             return self._open(BreakerState.OUTDATED, now, chance)
         if not REASONS[reason].outage:
             return False
-        self._down[session] = now
-        recent = [at for at in self._down.values() if now - at <= self.settings.outage_window_s]
-        enough = max(self.settings.outage_minimum, self.settings.outage_share * fleet)
-        return len(recent) >= enough and self._open(BreakerState.OUTAGE, now, chance)
+        self._down[session] = self._lost[session] = now
+        return self._are_many(self._down, fleet, now) and self._open(BreakerState.OUTAGE, now, chance)
+
+    def common(self, fleet: int, now: float) -> list[str]:
+        """Sessions whose latest loss was a trouble of many: as many were lost within a moment as make an outage, even
+        if the first ones are back already. Each loss is named once."""
+        if not self._are_many(self._lost, fleet, now):
+            return []
+        found = [
+            session
+            for session, at in self._lost.items()
+            if now - at <= self.settings.outage_window_s and self._told.get(session) != at
+        ]
+        self._told.update({session: self._lost[session] for session in found})
+        return found
 
     def logged_in(self, session: str) -> bool:
         """WhatsApp let a session in. True if this has closed the breaker: everybody may try again."""
@@ -114,6 +130,10 @@ class FleetGate:
         if self.open:
             return None if self.canary is not None else self._next_canary
         return self._next_start if self._queue else None
+
+    def _are_many(self, losses: dict[str, float], fleet: int, now: float) -> bool:
+        recent = sum(now - at <= self.settings.outage_window_s for at in losses.values())
+        return recent >= max(self.settings.outage_minimum, self.settings.outage_share * fleet)
 
     def _take_canary(self, now: float) -> Turn:
         if self.canary is not None or now < self._next_canary:

@@ -47,6 +47,12 @@ class Nudge(msgspec.Struct, frozen=True):
     """There is proof that waiting serves nothing any more, or the session is to be the canary: try now."""
 
 
+class Excused(msgspec.Struct, frozen=True, kw_only=True):
+    """Many sessions were lost within `window_s`, this one too: that was no failure of its own."""
+
+    window_s: float
+
+
 class Granted(msgspec.Struct, frozen=True):
     """The fleet lets this session start now."""
 
@@ -130,6 +136,7 @@ Input = (
     | Stop
     | Restart
     | Nudge
+    | Excused
     | Granted
     | Spawned
     | SpawnFailed

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from appliance.model import SessionState
 from appliance.protocol import EngineState, Signal, SignalKind
 from appliance.sessions import inputs as i
 from appliance.sessions.machine_core import MachineCore
-from appliance.sessions.memory import RESTING, Memory, Phase
-from appliance.sessions.policy import Action, Decision, History, forgive
+from appliance.sessions.memory import RESTING, SAME_CONNECTION_S, Memory, Phase
+from appliance.sessions.policy import Action, Decision, History, excuse, forgive, is_used_up
 from appliance.sessions.reasons import FINAL_STATES, REASONS, DisconnectReason, classify, classify_exit
 from appliance.sessions.settings import KeepaliveSettings, ReconnectSettings
 
@@ -33,6 +35,7 @@ class SessionMachine(MachineCore):
             i.Stop: self._stop,
             i.Restart: self._restart,
             i.Nudge: self._nudge,
+            i.Excused: self._excused,
             i.Granted: self._granted,
             i.Spawned: self._spawned,
             i.SpawnFailed: self._spawn_failed,
@@ -116,6 +119,26 @@ class SessionMachine(MachineCore):
         waits = self._retry_at is not None or self.memory.state is SessionState.OUTDATED
         if self.phase is Phase.IDLE and self.memory.wanted and waits and self.refusal(now.wall) is None:
             self._ask()
+
+    def _excused(self, what: i.Excused, now: i.Now) -> None:
+        memory = self.memory
+        history = excuse(memory.history, what.window_s, now.at)
+        if history is memory.history:
+            return
+        memory.history = history
+        if memory.state is SessionState.COOLING and not is_used_up(history, self.reconnect):
+            memory.history = msgspec.structs.replace(history, coolings=max(0, history.coolings - 1))
+            self._show(SessionState.RECONNECTING, now, memory.detail)
+            decision = Decision(
+                action=Action.RESTART,
+                state=SessionState.RECONNECTING,
+                history=memory.history,
+                delay_s=now.chance * self.reconnect.backoff_base_s,
+            )
+            if self.phase is Phase.ENDING:
+                self._after_end = decision
+            elif self.phase is Phase.IDLE:
+                self._settle(decision, now)
 
     def _at_once(self) -> Decision:
         history = forgive(self.memory.history)
@@ -247,7 +270,8 @@ class SessionMachine(MachineCore):
         if reason is None:
             if signal.kind is SignalKind.CONNECTED:
                 self._lose(self._end_reason, Action.RESTART, now, live=self._past)
-                self._past.begin(at, now)
+                if not self._is_written_down(at):
+                    self._past.begin(at, now)
             return
         if self._past.at is None and signal.connected_at is not None:
             self._refine(signal, reason)
@@ -255,7 +279,17 @@ class SessionMachine(MachineCore):
         if _is_final(reason):
             self._fail(reason, now, detail="", at=at, signal=signal)
 
+    def _is_written_down(self, connected_at: float) -> bool:
+        """Whether a login that an event tells of late is the one that a hello had told of, and that has its row."""
+        told_at, self.memory.told_at = self.memory.told_at, None
+        if told_at is not None and abs(connected_at - told_at) < SAME_CONNECTION_S:
+            return True
+        self.memory.told_at = told_at
+        return False
+
     def _connected(self, connected_at: float, now: i.Now) -> None:
+        if self._live.at is None and self._is_written_down(connected_at):
+            return
         replaced = self._live.at is not None and not self._live.is_same(connected_at)
         if replaced:
             self._lose(DisconnectReason.SILENT_RECONNECT, Action.REDIAL, now, at=connected_at)

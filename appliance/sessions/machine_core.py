@@ -160,6 +160,8 @@ class MachineCore:
         ended = (live or self._live).end(now, at)
         if ended is None:
             return
+        if ended.from_hello:
+            self.memory.told_at = ended.connected_at
         self._effects.append(
             i.OpenRow(
                 at=now.wall if at is None else at,

@@ -56,6 +56,8 @@ class Memory(msgspec.Struct, kw_only=True):
     """Login time of the connection that is believed to live; None if none does."""
     past_at: float | None = None
     """Login time of a connection of an ended process whose end is not written down yet."""
+    told_at: float | None = None
+    """Login time of the last lost connection of which only a hello had told: the event of its login may still come."""
     retry_at: float | None = None
     not_before: float | None = None
     """No attempt before this: the end of a temporary ban, or of the hold on linking after a ban."""
@@ -68,6 +70,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     connected_at: float
     uptime_s: float
+    from_hello: bool
 
 
 class LiveConnection:
@@ -105,9 +108,9 @@ class LiveConnection:
 
     def end(self, now: Now, at: float | None = None) -> Ended | None:
         """It is lost; None if nothing lived."""
-        connected_at, uptime = self.at, self.uptime(now, at)
+        connected_at, uptime, from_hello = self.at, self.uptime(now, at), self.from_hello
         self.at = None
         self.from_hello = False
         if connected_at is None or uptime is None:
             return None
-        return Ended(connected_at=connected_at, uptime_s=uptime)
+        return Ended(connected_at=connected_at, uptime_s=uptime, from_hello=from_hello)

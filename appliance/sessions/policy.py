@@ -60,6 +60,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int = 0
     """Unknown refusals in a row."""
     coolings: int = 0
+    excused_at: float | None = None
+    """When a charge was last taken back, because many sessions had the same trouble."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ def decide(failure: Failure, history: History, settings: ReconnectSettings, now:
         history = _charge(failure, history, now)
     if len(history.crashes) >= settings.crash_limit and charged:
         return Decision(action=Action.FAIL, state=SessionState.FAILED, history=history, charged=True)
-    if charged and _budget_used_up(history, settings):
+    if charged and is_used_up(history, settings):
         pause = min(settings.cooling_cap_s, settings.cooling_base_s * 2 ** min(history.coolings, MAX_EXPONENT))
         history = msgspec.structs.replace(history, coolings=history.coolings + 1, refusals=0)
         return Decision(action=Action.COOL, state=SessionState.COOLING, history=history, delay_s=pause, charged=True)
@@ -128,6 +130,19 @@ def forgive(history: History) -> History:
     """The history with which an operator's own start begins: one attempt at once, after which the old charges count
     again; a session that had failed may crash anew."""
     return msgspec.structs.replace(history, crashes=(), failures=0, dials=0, refusals=0)
+
+
+def excuse(history: History, window_s: float, now: float) -> History:
+    """Take the latest charge back: many sessions were lost within the same `window_s`, so it was not this one's doing.
+    At most once in such a window, so that a whole fleet that is let in and closed at once is charged all the same."""
+    if history.excused_at is not None and now - history.excused_at < window_s:
+        return history
+    if not history.charged or now - max(history.charged) > window_s:
+        return history
+    charged = sorted(history.charged)
+    return msgspec.structs.replace(
+        history, charged=tuple(charged[:-1]), episode=max(0, history.episode - 1), excused_at=now
+    )
 
 
 def _forget(history: History, uptime_s: float | None, settings: ReconnectSettings, now: float) -> History:
@@ -155,6 +170,7 @@ def _forget(history: History, uptime_s: float | None, settings: ReconnectSetting
         dials=dials,
         refusals=refusals,
         coolings=coolings,
+        excused_at=None if history.excused_at is None else min(history.excused_at, now),
     )
 
 
@@ -169,7 +185,8 @@ def _charge(failure: Failure, history: History, now: float) -> History:
     )
 
 
-def _budget_used_up(history: History, settings: ReconnectSettings) -> bool:
+def is_used_up(history: History, settings: ReconnectSettings) -> bool:
+    """Whether there is nothing left of the hourly budget."""
     return len(history.charged) >= settings.attempts_per_hour or history.refusals >= settings.unknown_tries
 
 

@@ -74,6 +74,22 @@ def test_an_outage_needs_a_share_of_the_fleet_and_at_least_three(fleet: int, nee
     assert gate.state is BreakerState.OUTAGE
 
 
+def test_what_many_have_at_once_is_nobodys_own_although_all_are_back_at_once() -> None:
+    gate = FleetGate(SETTINGS)
+    for number in range(17):
+        gate.lost(f"s{number}", R.SERVER_ERROR, 60, NOW + number / 10, 0.0)
+        gate.logged_in(f"s{number}")
+        assert gate.common(60, NOW + number / 10) == []
+    gate.lost("s17", R.SERVER_ERROR, 60, NOW + 2, 0.0)
+    assert not gate.open
+    assert gate.common(60, NOW + 2) == [f"s{number}" for number in range(18)]
+    assert gate.common(60, NOW + 2) == []
+    gate.lost("s3", R.SOCKET_CLOSED, 60, NOW + 3, 0.0)
+    assert gate.common(60, NOW + 3) == ["s3"]
+    gate.lost("s4", R.SOCKET_CLOSED, 60, NOW + 100, 0.0)
+    assert gate.common(60, NOW + 100) == []
+
+
 def test_losses_that_lie_apart_or_were_healed_are_no_outage() -> None:
     gate = FleetGate(SETTINGS)
     for number in range(10):

@@ -314,6 +314,52 @@ def test_nothing_is_charged_during_an_outage() -> None:
     assert world.state is S.RECONNECTING
 
 
+def closed_early(world: World) -> None:
+    world.advance(5)
+    world.tell(K.DISCONNECTED)
+    if world.state is S.RECONNECTING:
+        world.advance(1)
+        world.login()
+        world.deliver()
+
+
+def test_what_many_had_at_once_is_taken_back_once_in_a_window() -> None:
+    world = World().online()
+    closed_early(world)
+    closed_early(world)
+    assert len(world.copy_history().charged) == 2
+    world.feed(i.Excused(window_s=60))
+    world.feed(i.Excused(window_s=60))
+    assert len(world.copy_history().charged) == 1
+    world.advance(40)
+    closed_early(world)
+    world.feed(i.Excused(window_s=60))
+    assert len(world.copy_history().charged) == 2
+    world.advance(20)
+    closed_early(world)
+    world.feed(i.Excused(window_s=60))
+    assert len(world.copy_history().charged) == 2
+
+
+def test_cooling_that_was_not_deserved_ends_at_once() -> None:
+    for ended in (False, True):
+        world = World().online()
+        for _ in range(5):
+            closed_early(world)
+        assert world.state is S.COOLING
+        if ended:
+            world.finish_end()
+            assert world.machine.wake_at == pytest.approx(world.time + RECONNECT.cooling_base_s)
+        world.feed(i.Excused(window_s=60))
+        assert world.state is S.RECONNECTING
+        if not ended:
+            world.finish_end()
+        world.advance(RECONNECT.backoff_base_s)
+        assert world.asked
+        assert world.copy_history().coolings == 0
+        world.again()
+
+
 def test_the_death_of_the_fork_server_is_nobodys_fault() -> None:
     world = World().online(5)
     world.worker.alive = False
@@ -423,6 +469,41 @@ def test_a_hello_may_be_all_that_tells_of_a_login() -> None:
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
+
+
+def test_a_login_that_a_hello_told_of_first_is_not_lost_twice() -> None:
+    """The process dies with the fork server before its events were read: they come with the next process."""
+    world = World()
+    world.feed(i.Start())
+    world.grant()
+    world.spawn()
+    world.login()
+    world.greet()
+    assert world.state is S.ONLINE
+    pid = world.worker.pid
+    world.die(told=False)
+    world.feed(i.Exited(pid=pid, lost=True))
+    world.advance(2)
+    world.restart_daemon()
+    world.advance(2)
+    world.again()
+    world.die()
+    assert len(world.rows) == len(world.losses) == 2
+    assert world.machine.memory.past_at is None
+
+
+def test_the_login_of_a_hello_that_comes_while_its_process_ends_brings_no_second_row() -> None:
+    world = World()
+    world.feed(i.Start())
+    world.grant()
+    world.spawn()
+    world.login()
+    world.greet()
+    world.feed(i.Condemned(pid=world.worker.pid, reason=R.PROCESS_SILENT, text="proof"))
+    world.deliver()
+    assert world.state is S.RECONNECTING
+    world.finish_end()
+    assert len(world.rows) == len(world.losses) == 1
 
 
 def test_stop_waits_for_the_proof_of_death() -> None:

@@ -65,6 +65,10 @@ class AnySession(RuleBasedStateMachine):
     def nudge(self) -> None:
         self.world.feed(i.Nudge())
 
+    @rule()
+    def excuse(self) -> None:
+        self.world.feed(i.Excused(window_s=60.0))
+
     # ---- the course of a process ----
 
     @precondition(lambda self: self.world.asked)
@@ -259,6 +263,33 @@ def test_no_failure_however_stubborn_is_retried_without_a_bound(
         assert sum(start <= at < start + HOUR_S for at in logins) <= UNCHARGED_STARTS_AN_HOUR
     if world.state is SessionState.FAILED:
         assert len(logins) == RECONNECT.crash_limit
+
+
+@pytest.mark.parametrize("online_s", [0.5, 5.0, 59.0])
+def test_a_fleet_that_is_let_in_and_closed_for_ever_is_retried_once_a_minute_at_most(online_s: float) -> None:
+    """Each loss is a trouble of all, and is excused; the engine redials at once."""
+    world = World()
+    world.feed(i.Start())
+    logins: list[float] = []
+    end = world.time + 12 * HOUR_S
+    while world.time < end and len(logins) < 10_000:
+        if world.must_end:
+            world.finish_end()
+        elif world.asked:
+            world.grant()
+            world.spawn()
+            world.greet()
+        elif world.alive():
+            logins.append(world.time)
+            world.login()
+            world.deliver()
+            world.advance(online_s)
+            world.tell(K.DISCONNECTED)
+            world.feed(i.Excused(window_s=60.0))
+        elif (wake := world.machine.wake_at) is not None:
+            world.advance(wake - world.time)
+    for start in logins:
+        assert sum(start <= at < start + HOUR_S for at in logins) <= HOUR_S / 60 + RECONNECT.attempts_per_hour + 1
 
 
 def test_what_is_stored_is_all_that_counts() -> None:
