@@ -23,12 +23,11 @@ from appliance.api.settings import ApiSettings
 from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
-from appliance.model_api import SettingView
 from appliance.model_capture import CaptureSettings
 from appliance.places import API_SOCKET, CONFIG_VARIABLE, default_config_path, default_state_dir
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
 
-_PREFIX: Final = "AMDA_"
+PREFIX: Final = "AMDA_"
 
 
 class ConfigError(Exception):
@@ -191,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.redis.url or f"unix://{self.paths.redis_socket}"
 
 
-_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "paths": Paths,
     "network": Network,
     "engine": Engine,
@@ -209,27 +208,25 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "api": ApiSettings,
     "log": Log,
 }
-_CAPTURE_DESCRIPTIONS: Final = {
-    "statuses": "Keep statuses.",
-    "deleted": "Keep messages that their sender deletes.",
-    "view_once": "Keep view-once media, as far as WhatsApp delivers it.",
-    "groups": "Whether deleted messages and view-once media of groups are kept as well.",
-    "kinds": "Kinds of media that are kept.",
-    "allow": "If not empty: only what these contacts and groups send is kept; numbers with country code, or ids.",
-    "block": "Contacts and groups of whom nothing is kept.",
-    "trigger": "Words or emoji, separated by blanks: the reply by which the owner asks for a view-once message.",
-    "fetch_deleted": "When media that may be deleted later is fetched: on_deletion or on_arrival.",
-    "copy_to_self": "Send what is captured to the account's own chat as well.",
-    "keep_hours": "How long a message is remembered in case it is deleted.",
-    "keep_bytes": "Bytes of remembered messages, and of media fetched on arrival, per session.",
-    "max_media_bytes": "Larger attachments are noted, not fetched.",
-    "parallel_downloads": "Downloads at the same time per session.",
-    "min_free_bytes": "With less free disk no media is fetched any more until there is room again.",
-}
-"""The struct is part of the wire protocol and carries no descriptions of its own."""
+
+
+class LoadedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings, and where they come from: names are `section.key`; what is in neither set is a default."""
+
+    settings: Settings
+    file: Path
+    found: bool
+    """Whether the file exists."""
+    from_file: frozenset[str]
+    from_environment: frozenset[str]
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """As `read_settings`, the settings alone."""
+    return read_settings(path, environ).settings
+
+
+def read_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> LoadedSettings:
     """Read settings from `path` (default: see `default_config_path`; it may be missing) and the environment.
 
     Raises `ConfigError` with one line that names the place, the field and the remedy; a file that was named by the
@@ -238,39 +235,32 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     environ = os.environ if environ is None else environ
     must_exist = path is not None or CONFIG_VARIABLE in environ
     file = (path or default_config_path(environ)).absolute()
-    tables = _read_file(file, must_exist=must_exist)
-    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
-    for section, table in tables.items():
-        _check_known(section, _SECTIONS, str(file), "section")
+    return parse_settings(_read_file(file, must_exist=must_exist), file, environ)
+
+
+def parse_settings(text: str | None, file: Path, environ: Mapping[str, str]) -> LoadedSettings:
+    """The same from the text that is, or may become, the content of `file`; None: there is no such file."""
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    from_file, from_environment = set(), set()
+    for section, table in _parse_toml(text or "", file).items():
+        _check_known(section, SECTIONS, str(file), "section")
         if not isinstance(table, dict):
             raise ConfigError(f"{file}: {section} must be a section: write [{section}] on a line of its own")
         for key, value in table.items():
-            kind = _field_type(section, key, str(file))
+            kind = field_type(section, key, str(file))
             values[section][key] = _convert(value, kind, f"{file}: {section}.{key}", strict=True)
+            from_file.add(f"{section}.{key}")
     for variable, section, key in _overrides(environ):
-        kind = _field_type(section, key, variable)
-        text = environ[variable]
-        values[section][key] = _convert(_from_text(text, kind), kind, variable, strict=False)
+        values[section][key] = value_from_text(section, key, environ[variable], variable)
+        from_environment.add(f"{section}.{key}")
     _fill_folders(values, environ)
-    return Settings(**{section: _build(section, values[section]) for section in _SECTIONS})
-
-
-def describe(settings: Settings) -> Iterator[SettingView]:
-    """Every setting in order, with its effective value, its variable and its description. No secret is among them:
-    a URL's password is replaced, and what is marked as secret is shown as dots."""
-    for section, struct in _SECTIONS.items():
-        hints = typing.get_type_hints(struct, include_extras=True)
-        current = getattr(settings, section)
-        for key, hint in hints.items():
-            description = _CAPTURE_DESCRIPTIONS[key] if struct is CaptureSettings else _description(hint)
-            value = msgspec.to_builtins(getattr(current, key), enc_hook=str)
-            if value and _is_secret(hint):
-                value = "···"
-            elif isinstance(value, str) and "://" in value:
-                value = hide_password(value)
-            yield SettingView(
-                section=section, key=key, value=value, variable=_variable(section, key), description=description
-            )
+    return LoadedSettings(
+        settings=Settings(**{section: _build(section, values[section]) for section in SECTIONS}),
+        file=file,
+        found=text is not None,
+        from_file=frozenset(from_file),
+        from_environment=frozenset(from_environment),
+    )
 
 
 def given_by(environ: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -279,38 +269,34 @@ def given_by(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(section, key) for _, section, key in _overrides(environ)]
 
 
-def hide_password(url: str) -> str:
-    """Replace the password of a URL by dots.
-
-    >>> hide_password("redis://user:secret@localhost/0")
-    'redis://user:···@localhost/0'
-    """
-    scheme, _, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    if not at or ":" not in login:
-        return url
-    return f"{scheme}://{login.partition(':')[0]}:···@{place}"
+def value_from_text(section: str, key: str, text: str, place: str) -> Any:
+    """A value as it is written in a variable or on a command line. Raises ConfigError that names `place`."""
+    kind = field_type(section, key, place)
+    return _convert(_from_text(text, kind), kind, place, strict=False)
 
 
 def _build(section: str, values: Mapping[str, Any]) -> Any:
     """One section complete. Raises ConfigError for values that are good alone and contradict each other."""
     try:
-        return _SECTIONS[section](**values)
+        return SECTIONS[section](**values)
     except ValueError as error:
         raise ConfigError(f"{section}: {error}") from error
 
 
-def _read_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
+def _read_file(file: Path, *, must_exist: bool) -> str | None:
     try:
-        content = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         if must_exist:
             raise ConfigError(f"{file}: no such file; create it or name another one with --config") from None
-        return {}
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}; check its owner, mode and encoding (UTF-8)") from error
+
+
+def _parse_toml(text: str, file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(content)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f'{file}: not valid TOML: {error}; values look like key = 5 or key = "text"') from error
 
@@ -318,10 +304,10 @@ def _read_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
 def _overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Variables that speak of one of our sections. `AMDA_<word>_…` of other words belongs to somebody else."""
     for variable in sorted(environ):
-        if variable == CONFIG_VARIABLE or not variable.startswith(_PREFIX):
+        if variable == CONFIG_VARIABLE or not variable.startswith(PREFIX):
             continue
-        section, _, key = variable[len(_PREFIX) :].lower().partition("_")
-        if key and section in _SECTIONS:
+        section, _, key = variable[len(PREFIX) :].lower().partition("_")
+        if key and section in SECTIONS:
             yield variable, section, key
 
 
@@ -333,8 +319,10 @@ def _check_known(name: str, known: Mapping[str, Any], place: str, what: str) -> 
     raise ConfigError(f"{place}: {what} {name} is not known; {remedy}")
 
 
-def _field_type(section: str, key: str, place: str) -> Any:
-    hints = typing.get_type_hints(_SECTIONS[section], include_extras=True)
+def field_type(section: str, key: str, place: str) -> Any:
+    """The annotated type of a field. Raises ConfigError, which names `place` and what may have been meant."""
+    _check_known(section, SECTIONS, place, "section")
+    hints = typing.get_type_hints(SECTIONS[section], include_extras=True)
     _check_known(key, hints, place, f"{section} key")
     return hints[key]
 
@@ -386,17 +374,3 @@ def _allows_none(kind: Any) -> bool:
 def _bare(kind: Any) -> Any:
     """The type without what annotates it."""
     return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-
-
-def _is_secret(hint: Any) -> bool:
-    metas = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Meta)]
-    return any((item.extra or {}).get("secret", False) for item in metas)
-
-
-def _description(hint: Any) -> str:
-    metas = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Meta)]
-    return next((item.description for item in reversed(metas) if item.description), "")
-
-
-def _variable(section: str, key: str) -> str:
-    return f"{_PREFIX}{section}_{key}".upper()

@@ -15,23 +15,16 @@ import structlog
 
 from appliance import __version__
 from appliance.api.access import Access
-from appliance.api.alerts import AlertsResource
 from appliance.api.documentation import described_table
-from appliance.api.events import EventsResource
-from appliance.api.history import HistoryResource
-from appliance.api.media import MediaResource
-from appliance.api.pairings import PairingsResource
+from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
-from appliance.api.sessions import SessionsResource
-from appliance.api.status import Health, StatusResource
-from appliance.api.storage import StorageResource
-from appliance.config import Settings
+from appliance.api.status import Health
+from appliance.config import LoadedSettings, Settings
 from appliance.database import Database, DatabaseError
 from appliance.events import EventBus, StateEvents
 from appliance.forkserver.client import ForkServerClient
 from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
-from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
 from appliance.history.versions import configured_whatsapp_version
 from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run_until, stop_request
@@ -43,6 +36,7 @@ from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
 from appliance.sessions.service import SessionService
+from appliance.settings_watch import SettingsWatch
 from appliance.sockets import PeerError
 from appliance.wallclock import rehearsed_clock
 
@@ -53,14 +47,15 @@ class DaemonError(Exception):
     """The daemon cannot start; one line with the remedy."""
 
 
-async def run_daemon(settings: Settings) -> None:
+async def run_daemon(loaded: LoadedSettings) -> None:
     """Run until SIGTERM, SIGINT or SIGHUP. Raises DaemonError if it cannot start."""
+    settings = loaded.settings
     configure_logging(settings.log.level, settings.log.format)
     try:
         with only_one(settings.paths.lock_file):
             for folder in (settings.paths.state_dir, settings.paths.sessions):
                 make_private(folder)
-            await _run(settings)
+            await _run(loaded)
     except (AlreadyRunningError, DatabaseError, PeerError, StoreError) as error:
         raise DaemonError(str(error)) from error
     except OSError as error:
@@ -69,8 +64,9 @@ async def run_daemon(settings: Settings) -> None:
         ) from error
 
 
-async def _run(settings: Settings) -> None:
-    started_at, manager, paths = time.time(), ServiceManager(os.environ), settings.paths
+async def _run(loaded: LoadedSettings) -> None:
+    settings, paths, started_at = loaded.settings, loaded.settings.paths, time.time()
+    manager = ServiceManager(os.environ)
     wall = rehearsed_clock(settings.network.staging)
     async with contextlib.AsyncExitStack() as stack:
         stop = stop_request()
@@ -110,33 +106,33 @@ async def _run(settings: Settings) -> None:
         await pairing.load()
         stack.push_async_callback(pairing.close)
 
+        async def apply_rest(new: Settings) -> None:
+            configure_logging(new.log.level, new.log.format)
+            bus.kept = new.limits.events_kept
+
+        rooms = (sessions, pairing, media, history)
+        watch = SettingsWatch(loaded, os.environ, [*(room.apply_settings for room in rooms), apply_rest], bus.publish)
         health = Health(
             lambda: "" if fork.hello else "the fork server does not answer",
             pairing,
             lambda: media.state,
             paths.state_dir,
+            watch.trouble,
         )
         access = await Access.open(database, settings.api)
-        routes = described_table(
-            SessionsResource(sessions, media.index, settings.limits.sessions),
-            PairingsResource(pairing),
-            MediaResource(media.index, media.vault),
-            StorageResource(media),
-            HistoryResource(history, store_finder(database)),
-            AlertsResource(history.alerts, history.persons),
-            EventsResource(bus),
-            StatusResource(
-                settings=settings,
-                node_id=node_id,
-                started_at=started_at,
-                sessions=sessions,
-                media=media.index,
-                intake=lambda: media.state,
-                bus=bus,
-                health=health,
-            ),
-            *access.resources(),
+        resources = all_resources(
+            node_id=node_id,
+            started_at=started_at,
+            database=database,
+            bus=bus,
+            watch=watch,
+            health=health,
+            sessions=sessions,
+            pairing=pairing,
+            media=media,
+            history=history,
         )
+        routes = described_table(*resources, *access.resources())
         api = await stack.enter_async_context(ApiServer(routes, paths.api_socket, settings.limits, access))
         stack.push_async_callback(bus.close)  # before the API waits for its subscribers
 
@@ -144,6 +140,8 @@ async def _run(settings: Settings) -> None:
         await health.log_degraded()
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
-        await run_until(stop, media.intake.run(), media.keeper.run(), history.run(), api.run(), manager.keep_alive())
+        await run_until(
+            *(stop, media.intake.run(), media.keeper.run(), history.run(), watch.run(), api.run()), manager.keep_alive()
+        )
         manager.stopping()
         _log.info("the daemon ends; sessions go on")

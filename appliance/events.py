@@ -26,11 +26,12 @@ _PRUNE_EVERY: Final = 256
 
 
 class EventBus:
-    """Call `await load()` before use. `kept`: number of events that can be caught up with."""
+    """Call `await load()` before use."""
 
     def __init__(self, database: Database, kept: int, clock: Callable[[], float] = time.time) -> None:
         self._database = database
-        self._kept = kept
+        self.kept = kept
+        """Number of events that can be caught up with; may be changed."""
         self._clock = clock
         self._recent: collections.deque[EventView] = collections.deque(maxlen=_RECENT)
         self._last = 0
@@ -60,7 +61,7 @@ class EventBus:
             self._recent.append(event)
             self._last = seq
             if seq % _PRUNE_EVERY == 0:
-                await self._database.execute("DELETE FROM events WHERE seq <= ?", (seq - self._kept,))
+                await self._database.execute("DELETE FROM events WHERE seq <= ?", (seq - self.kept,))
         async with self._changed:
             self._changed.notify_all()
         return event

@@ -221,6 +221,28 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     intake: IntakeState
     last_event: int
     degraded: list[DegradedPart]
+    settings_waiting: list[str] = []
+    """Settings whose new value waits for a restart of something, one sentence each."""
+
+
+class SettingSource(enum.StrEnum):
+    """Where a value comes from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+
+
+class SettingChange(enum.StrEnum):
+    """When a change of a setting takes effect in an appliance that runs."""
+
+    LIVE = "live"
+    SESSION = "session"
+    """When a session starts the next time."""
+    DAEMON = "daemon"
+    """With a restart of the daemon, …"""
+    APPLIANCE = "appliance"
+    """… or of everything."""
 
 
 class SettingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +253,11 @@ class SettingView(msgspec.Struct, frozen=True, kw_only=True):
     value: object
     variable: str
     description: str
+    source: SettingSource | None = None
+    """None: not known."""
+    change: SettingChange = SettingChange.DAEMON
+    waits: bool = False
+    """The settings file has another value, which waits for what `change` says."""
 
 
 class SettingList(msgspec.Struct, frozen=True, kw_only=True):

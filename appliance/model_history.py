@@ -138,6 +138,7 @@ class AlertRule(enum.StrEnum):
     FORK_SERVER = "fork_server"
     STORAGE = "storage"
     REDIS = "redis"
+    SETTINGS = "settings"
     QUOTA = "quota"
     PAIRING_RATE = "pairing_rate"
     PHONE_UNSEEN = "phone_unseen"

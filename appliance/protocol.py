@@ -313,6 +313,9 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     protocol: int
     daemon: str
     """Instance id of the daemon, for the log."""
+    capture: CaptureSettings | None = None
+    """What the worker shall keep from now on: the settings may have changed while nobody could tell it. None: as
+    before."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,9 +16,9 @@ from appliance.problems import conflict
 
 
 class SessionsResource:
-    """`limit`: sessions that may exist."""
+    """`limit`: sessions that may exist, just now."""
 
-    def __init__(self, sessions: SessionControl, media: MediaIndex, limit: int) -> None:
+    def __init__(self, sessions: SessionControl, media: MediaIndex, limit: Callable[[], int]) -> None:
         self._sessions = sessions
         self._media = media
         self._limit = limit
@@ -46,8 +46,8 @@ class SessionsResource:
 
     async def create(self, body: CreateSession) -> SessionView:
         """A new session; it is linked to an account by a pairing."""
-        if len(await self._sessions.list()) >= self._limit:
-            raise conflict(f"There are {self._limit} sessions already.", "Remove one, or raise limits.sessions.")
+        if len(await self._sessions.list()) >= (limit := self._limit()):
+            raise conflict(f"There are {limit} sessions already.", "Remove one, or raise limits.sessions.")
         return await self._sessions.create(body.id, body.name or body.id)
 
     async def show(self, session: SessionId) -> SessionView:

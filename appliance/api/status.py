@@ -15,7 +15,6 @@ from aiohttp import web
 
 from appliance import __version__
 from appliance.api.routes import Access, Answer, Call, Route, get
-from appliance.config import Settings, describe
 from appliance.events import EventBus
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex
@@ -30,6 +29,7 @@ from appliance.model_api import (
 )
 from appliance.pairing.service import PairingService
 from appliance.protocol import PROTOCOL_VERSION
+from appliance.settings_watch import SettingsWatch
 
 _log = structlog.get_logger(__name__)
 
@@ -47,15 +47,17 @@ class Health:
         pairing: PairingService,
         intake: Callable[[], IntakeState],
         folder: Path,
+        settings: Callable[[], list[DegradedPart]],
     ) -> None:
         self._folder = folder
+        self._settings = settings
         self._fork_server = fork_server
         self._pairing = pairing
         self._intake = intake
 
     async def readiness(self) -> Readiness:
         """Sessions need the fork server; everything else that is away only takes something away."""
-        degraded = []
+        degraded = self._settings()
         fork_server = self._fork_server()
         if fork_server:
             remedy = "It is started again by itself; if it stays: journalctl -u amda-sessions, or logs/forkserver.log"
@@ -81,7 +83,7 @@ class StatusResource:
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: SettingsWatch,
         node_id: str,
         started_at: float,
         sessions: SessionControl,
@@ -131,13 +133,14 @@ class StatusResource:
             node_id=self._node_id,
             pid=os.getpid(),
             started_at=self._started_at,
-            network="whatsapp" if self._settings.network.staging is None else "staging",
+            network="whatsapp" if self._settings.used.network.staging is None else "staging",
             sessions=dict(collections.Counter(view.state for view in await self._sessions.list())),
             media_count=sum(used.count for used in usage),
             media_bytes=sum(used.size for used in usage),
             intake=self._intake(),
             last_event=self._bus.last_seq,
             degraded=(await self._health.readiness()).degraded,
+            settings_waiting=self._settings.waiting,
         )
 
     async def version(self) -> VersionView:
@@ -145,5 +148,5 @@ class StatusResource:
         return VersionView(release=__version__, protocol=PROTOCOL_VERSION)
 
     async def config(self) -> SettingList:
-        """Every setting, its effective value, the variable that overrides it, and what it is for."""
-        return SettingList(settings=list(describe(self._settings)))
+        """Every setting: its effective value, where it comes from, when a change of it takes effect, what it is for."""
+        return SettingList(settings=self._settings.views())

@@ -62,6 +62,7 @@ class Chaos(msgspec.Struct, frozen=True, kw_only=True):
     recovery_p50_s: float
     recovery_p99_s: float
     recovery_max_s: float
+    own_recovery_p50_s: float
     own_recovery_p99_s: float
     """Without the time for which the session's server was really gone, …"""
     own_recovery_max_s: float
@@ -204,6 +205,7 @@ class _Rehearsal:
             recovery_p50_s=round(percentile(recoveries, 50), 2),
             recovery_p99_s=round(percentile(recoveries, 99), 2),
             recovery_max_s=round(max(recoveries, default=0.0), 2),
+            own_recovery_p50_s=round(percentile(own, 50), 2),
             own_recovery_p99_s=round(percentile(own, 99), 2),
             own_recovery_max_s=round(max(own, default=0.0), 2),
             slowest=[_told(one) for one in sorted(back, key=lambda one: -one.own_s)[:SLOWEST]],

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient, ClientError
-    from appliance.config import Settings
+    from appliance.config import LoadedSettings, Settings
 
 T = TypeVar("T")
 
@@ -65,13 +65,18 @@ class CommandError(Exception):
 
 def settings_of(config: Path | None) -> Settings:
     """The settings that a command works with. Raises CommandError for a mistake in them."""
-    from appliance.config import ConfigError, load_settings
+    return loaded_settings(config).settings
+
+
+def loaded_settings(config: Path | None) -> LoadedSettings:
+    """The same, with their file and where each value comes from."""
+    from appliance.config import ConfigError, read_settings
     from appliance.places import CONFIG_VARIABLE, running_demo
 
     try:
         if config is None and CONFIG_VARIABLE not in os.environ and (demo := running_demo()):
             config = demo
-        return load_settings(config)
+        return read_settings(config)
     except ConfigError as error:
         raise CommandError(str(error), status=Exit.USAGE) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from appliance.cli.common import CommandError, ConfigOption, Exit, settings_of
+from appliance.cli.common import CommandError, ConfigOption, Exit, loaded_settings, settings_of
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +46,9 @@ def daemon(config: ConfigOption = None) -> None:
 
     from appliance.daemon import DaemonError, run_daemon
 
-    settings = settings_of(config)
+    loaded = loaded_settings(config)
     try:
-        asyncio.run(run_daemon(settings))
+        asyncio.run(run_daemon(loaded))
     except DaemonError as error:
         raise CommandError(str(error), status=Exit.REFUSED) from error
 

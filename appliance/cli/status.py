@@ -27,6 +27,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             print(f"set aside    {view.intake.poisoned} damaged items")
         for part in view.degraded:
             print(f"DEGRADED     {part.part}: {part.reason}\n             what to do: {part.remedy}")
+        for setting in view.settings_waiting:
+            print(f"settings     {setting}")
         if not view.degraded:
             print("degraded     nothing")
     if view.degraded:

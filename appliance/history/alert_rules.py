@@ -42,6 +42,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fork_server: str | None = None
     storage: str | None = None
     redis: str | None = None
+    settings: str | None = None
     storage_share: float | None = None
     linked: int = 0
     """Linking attempts within the window that succeeded, …"""
@@ -106,6 +107,12 @@ RULES: Final[dict[AlertRule, Rule]] = {
         meaning="Redis is away: sessions run, but none can be linked.",
         remedy="See what is wrong: amda status",
         hold_s=30.0,  # its restart takes a second; loading a large file a few
+    ),
+    AlertRule.SETTINGS: Rule(
+        severity=_W,
+        meaning="The settings file cannot be used; the settings from before stay in force.",
+        remedy="See what is wrong: amda status; a daemon that starts with this file would refuse it.",
+        hold_s=30.0,  # who edits by hand may save twice
     ),
     AlertRule.QUOTA: Rule(
         severity=_A,
@@ -177,6 +184,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
                 AlertRule.FORK_SERVER: self.facts.fork_server is None,
                 AlertRule.STORAGE: self.facts.storage is None,
                 AlertRule.REDIS: self.facts.redis is None,
+                AlertRule.SETTINGS: self.facts.settings is None,
                 AlertRule.QUOTA: self.facts.storage_share is None,
             }
             return Fate.UNDECIDED if unknown.get(rule, False) else Fate.WELL
@@ -216,6 +224,8 @@ def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSetting
         _add(found, AlertRule.STORAGE, "", facts.storage)
     if facts.redis:
         _add(found, AlertRule.REDIS, "", facts.redis)
+    if facts.settings:
+        _add(found, AlertRule.SETTINGS, "", facts.settings)
     attempts = facts.linked + facts.not_linked
     if attempts >= settings.pairing_minimum and 100 * facts.linked < settings.pairing_percent * attempts:
         text = f"{facts.linked} of {attempts} attempts succeeded within {settings.pairing_hours:g} h"

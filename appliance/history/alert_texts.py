@@ -30,6 +30,7 @@ _TITLES: Final[dict[AlertRule, str]] = {
     AlertRule.FORK_SERVER: "fork server away",
     AlertRule.STORAGE: "storage unhealthy",
     AlertRule.REDIS: "Redis unhealthy",
+    AlertRule.SETTINGS: "settings file unusable",
     AlertRule.QUOTA: "storage nearly full",
     AlertRule.PAIRING_RATE: "linking fails often",
     AlertRule.PHONE_UNSEEN: "phone not seen",

@@ -32,6 +32,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     fork_server: str | None = None
     storage: str | None = None
     redis: str | None = None
+    settings: str | None = None
     storage_share: float | None = None
     """Part of the appliance's storage quota that is used."""
     session_storage_share: Mapping[str, float] = {}
@@ -69,6 +70,7 @@ def live_source(
             fork_server=trouble.get("forkserver", ""),
             storage=trouble.get("media", ""),
             redis=trouble.get("redis", ""),
+            settings=trouble.get("settings", ""),
             storage_share=used.share,
             session_storage_share=used.sessions,
             phone_seen_at=phones(),
@@ -117,6 +119,7 @@ async def gather(
         fork_server=live.fork_server,
         storage=live.storage,
         redis=live.redis,
+        settings=live.settings,
         storage_share=live.storage_share,
         linked=linked,
         not_linked=not_linked,

@@ -90,7 +90,7 @@ class HistoryService:
         except sqlite3.Error as error:
             _log.error("uptime cannot be stored", error=str(error))
 
-    def apply_settings(self, settings: Settings) -> None:
+    async def apply_settings(self, settings: Settings) -> None:
         """New settings while everything runs; they count from the next decision on."""
         self._history_settings = settings.history
         self._alert_settings = settings.alerts

@@ -84,7 +84,8 @@ class MediaIntake:
         self._index = index
         self._holdings = holdings
         self._compressor = compressor
-        self._spool_bytes = spool_bytes
+        self.spool_bytes = spool_bytes
+        """What may wait; can be changed."""
         self._bus = bus
         self._clock = clock
         self._lanes = (_Lane(slow=False), _Lane(slow=True))
@@ -278,12 +279,12 @@ class MediaIntake:
         """What waits may not fill the disk: beyond the bound the session with the most gives its oldest, visibly."""
         waiting = await asyncio.to_thread(waiting_items, self._sessions)
         used = {session: sum(found.size for found in items) for session, items in waiting.items()}
-        for found in choose(used, waiting, self._spool_bytes):
+        for found in choose(used, waiting, self.spool_bytes):
             store, _, name = found.key.partition("/")
             await self._refuse(found.session, store, name, trouble)
 
     async def _refuse(self, session: str, store: str, name: str, trouble: str) -> None:
-        reason = f"the spool is full ({self._spool_bytes} bytes) because: {trouble}"
+        reason = f"the spool is full ({self.spool_bytes} bytes) because: {trouble}"
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile
             with SpoolFolder(self._sessions / session, store) as spool:
                 try:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from appliance.config import Settings, describe
+from appliance.config import Settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.audit import Auditor, Progress
@@ -29,6 +29,7 @@ from appliance.media.vault import Vault
 from appliance.model_api import IntakeState, SettingList
 from appliance.model_storage import MoveReport, StorageJob
 from appliance.problems import invalid
+from appliance.settings_views import describe
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +63,14 @@ class MediaRoom:
             paths.backups,
             lambda: msgspec.json.format(msgspec.json.encode(SettingList(settings=list(describe(settings))))),
         )
+
+    async def apply_settings(self, settings: Settings) -> None:
+        """New settings while everything runs; where media lies is not among them."""
+        self.compressor.apply_settings(settings.compression)
+        if settings.storage != self.vault.settings:
+            self.intake.spool_bytes = settings.storage.spool_bytes
+            self.vault.apply_settings(settings.storage)
+            self.keeper.hurry()
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -34,6 +34,7 @@ class StoreKeeper:
         self._auditor = auditor
         self._holdings = holdings
         self._bus = bus
+        self._due = 0.0
         self._missing: frozenset[str] = frozenset()
         self._begun = False
         self.trouble = ""
@@ -44,16 +45,20 @@ class StoreKeeper:
     async def run(self) -> None:
         """Probe every `PROBE_S`; tend soon after the start, because the daemon may have been away for long, then every
         `prune_interval_s`, and when a store is back that was away at that time."""
-        due = time.monotonic() + min(FIRST_TEND_S, self._vault.settings.prune_interval_s)
+        self._due = time.monotonic() + min(FIRST_TEND_S, self._vault.settings.prune_interval_s)
         while True:
             await self.probe()
-            if time.monotonic() >= due and not self.trouble:
+            if time.monotonic() >= self._due and not self.trouble:
                 try:
                     await self.tend()
                 except (StoreError, sqlite3.OperationalError) as error:
                     _log.warning("the store cannot be looked after now", error=str(error))
-                due = time.monotonic() + self._vault.settings.prune_interval_s
-            await asyncio.sleep(min(PROBE_S, max(0.0, due - time.monotonic())) or PROBE_S)
+                self._due = time.monotonic() + self._vault.settings.prune_interval_s
+            await asyncio.sleep(min(PROBE_S, max(0.0, self._due - time.monotonic())) or PROBE_S)
+
+    def hurry(self) -> None:
+        """What is looked after may have another quota or other ages: do it with the next probe."""
+        self._due = 0.0
 
     async def probe(self) -> None:
         """Ask the store for a sign of life. When it answers for the first time, or again, what was left half done is

@@ -109,7 +109,7 @@ class Vault:
     def settings(self) -> StorageSettings:
         return self._settings
 
-    def apply(self, settings: StorageSettings) -> None:
+    def apply_settings(self, settings: StorageSettings) -> None:
         """New quotas, marks, ages and mode; they count from now on. Where media lies does not change by this."""
         self._settings = settings
         self.tell_room()

@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Linker:
-    """Carries jobs out. `heavy` bounds how many log in for the first time at once."""
+    """Carries jobs out; `settings.heavy` bounds how many of them log in for the first time at once."""
 
     def __init__(
         self,
@@ -47,15 +47,20 @@ class Linker:
         record: PairingRecord,
         fences: Fences,
         settings: Pairing,
-        heavy: asyncio.Semaphore,
     ) -> None:
         self._sessions = sessions
         self._record = record
         self._fences = fences
         self._settings = settings
-        self._heavy = heavy
+        self._heavy = asyncio.Semaphore(settings.heavy)
         self.letting_go = False
         """The daemon ends: workers and stores are left as a crash would leave them, for the next daemon to find."""
+
+    def apply_settings(self, settings: Pairing) -> None:
+        """From the next step of each job on. Those that hold a place of the heavy ones, or wait for it, keep it."""
+        if settings.heavy != self._settings.heavy:
+            self._heavy = asyncio.Semaphore(settings.heavy)
+        self._settings = settings
 
     async def run(self, attempt: Attempt, hold: Hold) -> Ending | None:
         """Work under the lock; None: linked. Never raises for what the attempt itself came to. A cancellation ends the

@@ -113,14 +113,14 @@ class PairingQueue:
         self._client = client
         self.node = node
         self._owner = owner
-        self._rules = rules
+        self.rules = rules
         self._clock = clock
         self._prefix = prefix
         self._calls: set[asyncio.Future[Any]] = set()
 
     @property
     def lock_s(self) -> float:
-        return self._rules.lock_s
+        return self.rules.lock_s
 
     async def enqueue(
         self,
@@ -135,7 +135,7 @@ class PairingQueue:
     ) -> Queued | Busy | Limited:
         """Ask for a place: duplicates, limits and the queue in one step. `restore`: the place (`Queued.seq`) of a job
         that Redis has forgotten; it was let in before, so limits do not matter."""
-        rules = self._rules
+        rules = self.rules
         answer = await self._run(
             scripts.ENQUEUE,
             *(job_id, session, phone or "", method, int(relink), self.node, created_at, self._clock()),
@@ -162,7 +162,7 @@ class PairingQueue:
 
     async def show(self, job: Job, code: str, until: float) -> bool:
         """Make a code visible and count it; False: the job is not ours any more, and the code must not be shown."""
-        rules = self._rules
+        rules = self.rules
         return bool(
             await self._run(
                 scripts.SHOW,
@@ -183,7 +183,7 @@ class PairingQueue:
         """End a job of ours (`fence` None: one that waits) and give back all that it held. False: it is not ours.
 
         `force`: whoever has it; only for jobs whose holder is known to be dead."""
-        rules = self._rules
+        rules = self.rules
         owner = "*" if force else "" if fence is None else self._owner
         return bool(
             await self._run(
@@ -219,7 +219,7 @@ class PairingQueue:
         return list(waiting), list(busy)
 
     def _lock_until(self) -> float:
-        return self._clock() + self._rules.lock_s
+        return self._clock() + self.rules.lock_s
 
     async def _run(self, script: str, *arguments: str | float) -> Any:
         """A cancellation reaches the caller in any case: the client awaits with `asyncio.wait_for`, which in Python

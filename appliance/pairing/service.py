@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from appliance.config import Pairing
+from appliance.config import Pairing, Settings
 from appliance.events import EventBus
 from appliance.interfaces import SessionControl
 from appliance.model import PairingState, PairingView, PairMethod, SessionState, SessionView, mask_phone
@@ -81,8 +81,8 @@ class PairingService:
         )
         fences = Fences(record.database)
         self._board = Board(self._queue, record, bus, clock, show=sessions.show_linking)
-        linker = Linker(sessions, record, fences, settings, asyncio.Semaphore(settings.heavy))
-        self._dispatcher = Dispatcher(self._board, self._queue, fences, linker, self._slots)
+        self._linker = Linker(sessions, record, fences, settings)
+        self._dispatcher = Dispatcher(self._board, self._queue, fences, self._linker, self._slots)
 
     async def load(self) -> None:
         """Go on where the daemon before us was: those in line stay there, those under way are told as interrupted."""
@@ -100,6 +100,15 @@ class PairingService:
         except REDIS_ERRORS as error:
             _log.warning("linking waits for Redis", reason=explain(error))
         self._dispatcher.start()
+
+    async def apply_settings(self, settings: Settings) -> None:
+        """New settings while everything runs: they count from the next decision on, also of attempts under way."""
+        if settings.pairing == self._settings:
+            return
+        self._settings = settings.pairing
+        self._queue.rules = rules_of(settings.pairing)
+        self._linker.apply_settings(settings.pairing)
+        self._dispatcher.wake()
 
     async def close(self) -> None:
         """Let go of what is under way, as quickly as a crash would; those in line stay there."""

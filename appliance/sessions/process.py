@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
 from appliance.forkserver.client import ForkServerClient, ForkServerGoneError, RefusedError
+from appliance.model_capture import CaptureSettings
 from appliance.processes import ProcessId, identify, is_running
 from appliance.protocol import CommandBody, Event, Exited, Heartbeat, Hello, Logout, Probe, Reply, Stop
 from appliance.sessions.settings import KeepaliveSettings
@@ -53,8 +55,10 @@ class WorkerProcess:
         generation: int,
         fork: ForkServerClient,
         daemon: str,
+        capture: Callable[[], CaptureSettings],
         listener: ProcessListener,
     ) -> None:
+        """`capture`: what it shall keep, at the moment when it is greeted."""
         self.session = session
         self.pid = pid
         self.store = store
@@ -67,7 +71,7 @@ class WorkerProcess:
         self.listener = listener
         self._fork = fork
         self._identity: ProcessId | None = None
-        self._link = WorkerLink(store, daemon, _Handler(self))
+        self._link = WorkerLink(store, daemon, _Handler(self), capture)
         self._dying = False
 
     def start(self) -> None:

@@ -81,10 +81,6 @@ class Fleet(Protocol):
         """Something that people see has changed."""
         ...
 
-    def greeted(self, row: SessionRow, process: WorkerProcess) -> None:
-        """A worker is there; it may have been started with other settings than those of today."""
-        ...
-
 
 class SpawnError(Exception):
     """No process could be forked. `lost`: because the fork server is away; `proxy`: because of the session's proxy."""
@@ -182,7 +178,6 @@ class SessionRunner:
         self.evidence = Evidence(greeted_at=self._fleet.clock.at())
         self._judge_at = None
         await self.feed(i.Greeted(pid=process.pid, engine_state=hello.engine_state, connected_at=hello.connected_at))
-        self._fleet.greeted(self.row, process)
         return True
 
     async def event(self, process: WorkerProcess, event: Event, *, past: bool) -> None:

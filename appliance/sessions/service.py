@@ -111,11 +111,7 @@ class SessionService:
         before = self._supervisor.settings
         self._supervisor.apply_settings(settings)
         if before.capture != settings.capture:
-            await asyncio.gather(*(self._configure(runner) for runner in self._supervisor.runners.values()))
-
-    async def _configure(self, runner: SessionRunner) -> None:
-        if runner.process is not None and runner.machine.greeted:
-            await self._supervisor.configure(runner.row, runner.process)
+            await self._supervisor.configure_all()
 
     # ---- sessions ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +200,8 @@ class SessionService:
             wanted = msgspec.structs.replace(runner.row.settings, capture=runner.row.settings.capture.then(change))
             if wanted != runner.row.settings:
                 await self._registry.set_settings(runner.row, wanted)
-                await self._configure(runner)
+                if runner.process is not None and runner.machine.greeted:
+                    await self._supervisor.configure(runner.process)
         return await self.capture(session)
 
     async def command(self, session: str, body: CommandBody, timeout: float) -> Reply:

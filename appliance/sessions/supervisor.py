@@ -18,6 +18,7 @@ import structlog
 from appliance.config import Settings
 from appliance.forkserver.client import ForkServerClient, ForkServerError, ForkServerGoneError, Lost
 from appliance.model import SessionState
+from appliance.model_capture import CaptureSettings
 from appliance.protocol import Configure, Event, Exited, ForkHello, WorkerMode
 from appliance.protocol import WorkerProcess as Listed
 from appliance.sessions import inputs as i
@@ -136,6 +137,10 @@ class Supervisor:
         self.gate.settings = settings.fleet
         self._pump_wanted.set()
 
+    async def configure_all(self) -> None:
+        """Tell every process what to capture from now on."""
+        await asyncio.gather(*(self.configure(process) for process in self._processes.values()))
+
     # ---- runner.Fleet -----------------------------------------------------------------------------------------------
 
     @property
@@ -158,6 +163,9 @@ class Supervisor:
         fleet = sum(runner.row.memory.wanted and runner.row.memory.linked for runner in self.runners.values())
         if self.gate.lost(session, reason, fleet, now.at, now.chance):
             _log.warning("starts are paused", breaker=self.gate.state.value, reason=reason.value)
+        for other in self.gate.common(fleet, now.at):
+            if (runner := self.runners.get(other)) is not None:
+                runner.put(i.Excused(window_s=self.gate.settings.outage_window_s))
         self._pump_wanted.set()
 
     def logged_in(self, session: str) -> None:
@@ -216,6 +224,7 @@ class Supervisor:
             generation=generation,
             fork=self._fork,
             daemon=self._daemon,
+            capture=lambda: self._capture_of(session),
             listener=listener,
         )
         self._processes[pid] = process
@@ -352,17 +361,16 @@ class Supervisor:
                     runner.put(i.Nudge())
                     return
 
-    def greeted(self, row: SessionRow, process: WorkerProcess) -> None:
-        """Tell an adopted worker what holds today."""
-        self._job(self.configure(row, process))
-
-    async def configure(self, row: SessionRow, process: WorkerProcess) -> None:
-        """Tell a running worker what to keep; another one hears it with its next orders."""
-        capture = row.settings.capture.applied(self.settings.capture)
+    async def configure(self, process: WorkerProcess) -> None:
+        """Tell a running worker what to keep; one that does not answer is told when its link is back."""
         try:
-            await process.command(Configure(capture=capture), CONFIGURE_TIMEOUT_S)
+            await process.command(Configure(capture=self._capture_of(process.session)), CONFIGURE_TIMEOUT_S)
         except (LinkDownError, TimeoutError) as error:
-            _log.warning("capture settings wait for the next start", session=row.id, error=str(error))
+            _log.info("capture settings wait for the link", session=process.session, error=str(error))
+
+    def _capture_of(self, session: str) -> CaptureSettings:
+        runner, all_settings = self.runners.get(session), self.settings.capture
+        return all_settings if runner is None else runner.row.settings.capture.applied(all_settings)
 
     def _job(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

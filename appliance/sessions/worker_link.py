@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ import structlog
 from appliance.protocol import (
     PROTOCOL_VERSION,
     Ack,
+    CaptureSettings,
     Command,
     CommandBody,
     Event,
@@ -33,6 +35,9 @@ CONTROL_SOCKET: Final = "control.sock"
 RETRY_FIRST_S: Final = 0.02
 """A new worker listens 0.1–0.3 s after the fork, and nothing tells when; trying costs one system call."""
 RETRY_LAST_S: Final = 0.5
+LAST_TAKEN_S: Final = 2.0
+"""When the connection has ended: what had arrived before is taken within this. What is not is in the worker's outbox,
+which a session that stays stopped would keep to itself."""
 TAKE_AGAIN_FIRST_S: Final = 0.1
 TAKE_AGAIN_LAST_S: Final = 5.0
 """Pauses before an event is offered again that could not be taken; nothing is lost meanwhile, the worker keeps it."""
@@ -64,10 +69,11 @@ class LinkHandler(Protocol):
 class WorkerLink:
     """`start`, then `close`; in between it reconnects by itself."""
 
-    def __init__(self, store: Path, daemon: str, handler: LinkHandler) -> None:
+    def __init__(self, store: Path, daemon: str, handler: LinkHandler, capture: Callable[[], CaptureSettings]) -> None:
         self._path = store / CONTROL_SOCKET
         self._daemon = daemon
         self._handler = handler
+        self._capture = capture
         self._stream: LineStream[FromWorker] | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
@@ -147,17 +153,25 @@ class WorkerLink:
         if not await self._handler.hello(hello):
             return False
         self._first_own_event, self._started_at = hello.first_event, hello.started_at
-        await stream.send(Welcome(protocol=PROTOCOL_VERSION, daemon=self._daemon))
+        await stream.send(Welcome(protocol=PROTOCOL_VERSION, daemon=self._daemon, capture=self._capture()))
         self._stream = stream
         events: asyncio.Queue[Event] = asyncio.Queue()
         handling = asyncio.create_task(self._handle_events(stream, events), name="worker events")
+        broken: PeerError | None = None
         try:
-            await self._read(stream, events)
-            if self._finishing:
-                await events.join()
+            try:
+                await self._read(stream, events)
+            except PeerError as error:
+                broken = error
+            self._fail_commands()  # one of the events may wait for an answer that will not come
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_TAKEN_S):
+                    await events.join()
         finally:
             handling.cancel()
             await asyncio.wait([handling])
+        if broken is not None:
+            raise broken
         return True
 
     async def _read(self, stream: LineStream[FromWorker], events: asyncio.Queue[Event]) -> None:

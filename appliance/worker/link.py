@@ -41,12 +41,14 @@ class DaemonLink:
         store: CaptureStore,
         hello: Callable[[], Hello],
         on_command: OnCommand,
+        on_welcome: Callable[[Welcome], None],
         write_log: Callable[[str, str], None],
     ) -> None:
         self._path = store_folder / SOCKET
         self._store = store
         self._hello = hello
         self._on_command = on_command
+        self._on_welcome = on_welcome
         self._write_log = write_log
         self._server: asyncio.Server | None = None
         self._stream: LineStream[ToWorker] | None = None
@@ -102,6 +104,7 @@ class DaemonLink:
             if not isinstance(first, Welcome):
                 return
             self._write_log("INFO", f"daemon {first.daemon} connected")
+            self._on_welcome(first)
             self._welcomed = True
             sender = asyncio.create_task(self._send_events(stream), name="outbox")
             async for message in stream:

@@ -21,6 +21,7 @@ from appliance.protocol import (
     Signal,
     SignalKind,
     SpoolItem,
+    Welcome,
     WorkerExit,
     WorkerMode,
     WorkerSpec,
@@ -83,7 +84,12 @@ class Worker:
         self._memory = MemoryGauge(time.monotonic)
         self._presence: asyncio.Task[None] | None = None
         self._link = DaemonLink(
-            store_folder=self._folder, store=store, hello=self._hello, on_command=self._command, write_log=log.write
+            store_folder=self._folder,
+            store=store,
+            hello=self._hello,
+            on_command=self._command,
+            on_welcome=self._welcomed,
+            write_log=log.write,
         )
         self._engine = Engine(
             library=library,
@@ -258,6 +264,10 @@ class Worker:
 
     async def _command(self, command: Command) -> Reply:
         return await self._commands.run(command)
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        if welcome.capture is not None and welcome.capture != self._settings:
+            self._configure(welcome.capture)
 
     def _current_settings(self) -> CaptureSettings:
         return self._settings

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import ConfigError, describe, hide_password, load_settings
+from appliance.config import ConfigError, load_settings, read_settings
+from appliance.settings_views import describe, hide_password
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -82,9 +83,15 @@ def test_empty_variable_means_none(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_described_and_secrets_are_hidden(tmp_path: Path) -> None:
-    settings = load_settings(write(tmp_path, '[redis]\nurl = "redis://me:hunter2@127.0.0.1/1"\n'), {})
-    fields = list(describe(settings))
+    loaded = read_settings(
+        write(tmp_path, '[redis]\nurl = "redis://me:hunter2@127.0.0.1/1"\n'), {"AMDA_LOG_LEVEL": "error"}
+    )
+    fields = list(describe(loaded.settings, loaded))
     assert [field for field in fields if not field.description] == []
+    sources = {f"{field.section}.{field.key}": field.source.value for field in fields}
+    assert sources["redis.url"] == "file"
+    assert sources["log.level"] == "environment"
+    assert sources["log.format"] == "default"
     assert "hunter2" not in repr(fields)
     assert hide_password("unix:///run/x.sock") == "unix:///run/x.sock"
 
@@ -99,9 +106,10 @@ def test_alert_settings_are_read_checked_and_not_shown(tmp_path: Path) -> None:
         "AMDA_ALERTS_WEBHOOK_SECRET": "0123456789abcdef",
         "AMDA_ALERTS_URLS": "ntfy://example.org/topicsecret  tgram://1:2/3",
     }
-    settings = load_settings(file, environ)
+    loaded = read_settings(file, environ)
+    settings = loaded.settings
     assert settings.alerts.urls == ("ntfy://example.org/topicsecret", "tgram://1:2/3")
-    shown = {f"{view.section}.{view.key}": view.value for view in describe(settings)}
+    shown = {f"{view.section}.{view.key}": view.value for view in describe(loaded.settings, loaded)}
     assert shown["alerts.urls"] == shown["alerts.webhook_secret"] == "···"
     assert shown["alerts.heartbeat_url"] == ""
     assert "topicsecret" not in str(shown)

@@ -17,7 +17,7 @@ from appliance.api.server import ApiServer
 from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
 from appliance.api.storage import StorageResource
-from appliance.config import Limits, load_settings
+from appliance.config import Limits, read_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media.room import MediaRoom
@@ -26,6 +26,7 @@ from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
 from appliance.protocol import SpoolItem
+from appliance.settings_watch import SettingsWatch
 from tests.daemon_fakes import FakeSessions
 
 DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
@@ -33,22 +34,27 @@ DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 class ApiRig:
     def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient, access: Access) -> None:
-        self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"})
+        environment = {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"}
+        loaded = read_settings(None, environment)
+        self.settings = loaded.settings
+        watch = SettingsWatch(loaded, environment)
         self.bus = bus
         self.sessions = FakeSessions()
         self.media = MediaRoom(self.settings, self.settings.storage.kind, database, bus)
         self.index, self.intake = self.media.index, self.media.intake
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
-        health = Health(lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder)
+        health = Health(
+            lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder, watch.trouble
+        )
         self.access = access
         self.routes = described_table(
-            SessionsResource(self.sessions, self.index, self.settings.limits.sessions),
+            SessionsResource(self.sessions, self.index, lambda: self.settings.limits.sessions),
             PairingsResource(self.pairing),
             MediaResource(self.index, self.media.vault),
             StorageResource(self.media),
             EventsResource(bus),
             StatusResource(
-                settings=self.settings,
+                settings=watch,
                 node_id="node",
                 started_at=time.time(),
                 sessions=self.sessions,

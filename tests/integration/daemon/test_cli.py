@@ -221,6 +221,39 @@ async def test_config_and_version_need_no_daemon(amda: Amda, tmp_path: Path) -> 
     assert status == 0
     assert str(tmp_path) in out
     assert "AMDA_PATHS_STATE_DIR" in out
+    assert "(file; appliance)" in out
     assert json.loads((await amda("version", "--json"))[1])["release"]
     assert (await amda("--help"))[0] == 0
     assert (await amda("nonsense"))[0] == 2
+
+
+async def test_settings_are_changed_in_the_file_or_not_at_all(amda: Amda, tmp_path: Path) -> None:
+    file = tmp_path / "amda.toml"
+    file.write_text(f'# mine\n[paths]\nstate_dir = "{tmp_path}"\n')
+    status, out, err = await amda("config", "set", "pairing.slots", "5", "redis.own", "false")
+    assert (status, err) == (0, "")
+    assert out == "pairing.slots takes effect at once.\nredis.own needs a restart of the whole appliance.\n"
+    text = file.read_text()
+    assert text.startswith("# mine\n")
+    assert "slots = 5" in text
+    assert "own = false" in text
+    for arguments, part in (
+        (("set", "pairing.slotz", "4"), "did you mean slots?"),
+        (("set", "pairing.slots", "many"), "pairing.slots: expected int"),
+        (("set", "pairing.slots"), "pairing.slots has no value"),
+        (("set", "slots", "4"), "slots is no setting"),
+        (("set", "alerts.quiet_from", "22:00"), "belong together"),
+        (("set", "pairing.tries", "2", "pairing.slots", "99"), "<= 16"),
+        (("unset", "nothing.here"), "section nothing is not known"),
+        (("show", "nothing"), "There is no section nothing"),
+    ):
+        status, out, err = await amda("config", *arguments)
+        assert (status, out) == (2, "")
+        assert part in err
+        assert "Traceback" not in err
+    assert file.read_text() == text
+    status, out, _ = await amda("config", "unset", "redis.own", "--json")
+    told = json.loads(out)
+    assert (told["changed"], told["settings"][0]["change"]) == (True, "appliance")
+    shown = json.loads((await amda("config", "show", "redis", "--json"))[1])
+    assert {one["key"]: (one["value"], one["source"]) for one in shown}["own"] == (True, "default")

@@ -308,7 +308,7 @@ async def test_the_dead_mans_switch_is_called(
 async def test_settings_change_while_it_runs(rig: Rig, receiver: Receiver) -> None:
     await rig.add("awa", SessionState.NEEDS_PAIRING)
     new = Rig(rig.socket.parent, rig.database, rig.bus, webhook_url=f"{receiver.url}/elsewhere").settings
-    rig.history.apply_settings(rig.all_settings(new))
+    await rig.history.apply_settings(rig.all_settings(new))
     await rig.judge()
     await deliver(rig)
     assert [one.path for one in receiver.received] == ["/elsewhere"]

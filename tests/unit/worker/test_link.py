@@ -48,11 +48,13 @@ class Harness:
         self.store = CaptureStore(folder)
         self.store.open(1)
         self.commands: list[Command] = []
+        self.welcomes: list[Welcome] = []
         self.link = DaemonLink(
             store_folder=folder,
             store=self.store,
             hello=self._hello,
             on_command=self._on_command,
+            on_welcome=self.welcomes.append,
             write_log=lambda *_: None,
         )
 

@@ -1,0 +1,58 @@
+"""Everything that the API serves: each resource with the room that it speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.api.alerts import AlertsResource
+from appliance.api.events import EventsResource
+from appliance.api.history import HistoryResource
+from appliance.api.media import MediaResource
+from appliance.api.pairings import PairingsResource
+from appliance.api.routes import Resource
+from appliance.api.sessions import SessionsResource
+from appliance.api.status import Health, StatusResource
+from appliance.api.storage import StorageResource
+from appliance.database import Database
+from appliance.events import EventBus
+from appliance.history.logs import store_finder
+from appliance.history.service import HistoryService
+from appliance.interfaces import SessionControl
+from appliance.media.room import MediaRoom
+from appliance.pairing.service import PairingService
+from appliance.settings_watch import SettingsWatch
+
+
+def all_resources(
+    *,
+    node_id: str,
+    started_at: float,
+    database: Database,
+    bus: EventBus,
+    watch: SettingsWatch,
+    health: Health,
+    sessions: SessionControl,
+    pairing: PairingService,
+    media: MediaRoom,
+    history: HistoryService,
+) -> Sequence[Resource]:
+    """In the order in which they are documented."""
+    return (
+        SessionsResource(sessions, media.index, lambda: watch.used.limits.sessions),
+        PairingsResource(pairing),
+        MediaResource(media.index, media.vault),
+        StorageResource(media),
+        HistoryResource(history, store_finder(database)),
+        AlertsResource(history.alerts, history.persons),
+        EventsResource(bus),
+        StatusResource(
+            settings=watch,
+            node_id=node_id,
+            started_at=started_at,
+            sessions=sessions,
+            media=media.index,
+            intake=lambda: media.state,
+            bus=bus,
+            health=health,
+        ),
+    )
