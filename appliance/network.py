@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.certificates import CERTIFICATE_FILE, CERTIFICATE_FOLDER, NO_FOLDER
 from appliance.wallclock import FILE as CLOCK_FILE
 from appliance.wallclock import VARIABLE as CLOCK_VARIABLE
 
@@ -23,7 +24,7 @@ class _StagingInfo(msgspec.Struct):
 def network_environment(staging: Path | None) -> dict[str, str]:
     """Variables for the fork server and its workers; none for WhatsApp itself. Raises NetworkError.
 
-    On a staging network: what workers shall trust instead of the world's authorities, and its clock.
+    On a staging network: the file of all authorities that workers shall trust, and its clock.
     """
     if staging is None:
         return {}
@@ -33,4 +34,8 @@ def network_environment(staging: Path | None) -> dict[str, str]:
         raise NetworkError(
             f"network.staging: no staging network has been started in {staging} ({error}); run: amda staging run"
         ) from error
-    return {"SSL_CERT_FILE": str(staging / info.ca_file), CLOCK_VARIABLE: str(staging / CLOCK_FILE)}
+    return {
+        CERTIFICATE_FILE: str(staging / info.ca_file),
+        CERTIFICATE_FOLDER: NO_FOLDER,
+        CLOCK_VARIABLE: str(staging / CLOCK_FILE),
+    }

@@ -16,6 +16,7 @@ from appliance.forkserver.environment import missing_from
 from appliance.forkserver.log import log
 from appliance.forkserver.registry import STOP_GRACE_S, Registry
 from appliance.forkserver.server import ForkServer
+from appliance.forkserver.shared_memory import freeze
 from appliance.forkserver.successor import HandoverError, command, take_over
 from appliance.notify import ServiceManager
 from appliance.processes import thread_count
@@ -63,7 +64,7 @@ def main(
     if not options.check and (missing := missing_from(os.environ)):
         own = sys.argv[1:] if arguments is None else list(arguments)
         os.execve(sys.executable, command(sys.executable, *own), {**os.environ, **missing})  # noqa: S606
-    gc.disable()  # what is allocated from here on is frozen for the children; each enables it again for itself
+    gc.disable()  # a collection would make holes between what is shared; each child enables it again for itself
     run_worker = load()
     if (threads := thread_count()) != 1:
         return _fail(f"something started a thread ({threads} run): the children would hang")
@@ -85,8 +86,7 @@ def main(
         cgroups=ready_cgroups(),
     )
     ServiceManager(os.environ).ready()
-    gc.collect()
-    gc.freeze()
+    freeze()
     return server.serve()
 
 

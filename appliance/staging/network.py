@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from appliance.certificates import system_bundle
 from appliance.sockets import PeerError
 from appliance.staging import library, tls
 from appliance.staging.accounts import Directory
@@ -138,7 +139,7 @@ class Network:
         info = NetworkInfo(
             proxy_url=f"http://127.0.0.1:{port}",
             control_socket=str(self._folder / "control.sock"),
-            ca_file=str(ca_file),
+            ca_file=str(tls.write_roots(ca_file, system_bundle())),
             library=str(patched),
             pid=os.getpid(),
         )

@@ -33,6 +33,17 @@ def ensure_certificates(folder: Path) -> tuple[Path, Path]:
     return ca_file, server_file
 
 
+def write_roots(authority: Path, bundle: Path | None) -> Path:
+    """Beside the authority's file, one that workers trust: the authority, and those of this machine (`bundle`).
+
+    They never meet a certificate of the others, but carry them in memory as they do in production, so that what is
+    measured on the staging network is true there.
+    """
+    roots = authority.with_name("roots.pem")
+    _write_private(roots, authority.read_bytes() + (bundle.read_bytes() if bundle else b""))
+    return roots
+
+
 def server_context(server_file: Path) -> ssl.SSLContext:
     """TLS settings of the server: HTTP/1.1 only, because the engine's WebSocket upgrade fails over HTTP/2."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
