@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from appliance import __version__
 from appliance.forkserver.cgroups import ready_cgroups
+from appliance.forkserver.child import Loaded
 from appliance.forkserver.environment import missing_from
 from appliance.forkserver.log import log
 from appliance.forkserver.registry import STOP_GRACE_S, Registry
@@ -20,30 +22,27 @@ from appliance.forkserver.shared_memory import freeze
 from appliance.forkserver.successor import HandoverError, command, take_over
 from appliance.notify import ServiceManager
 from appliance.processes import thread_count
-from appliance.protocol import WorkerSpec
 from appliance.sockets import PeerError, bind_unix
 from appliance.wallclock import staging_clock
 
 EXIT_FAILED: Final = 1
 
 
-RunWorker: TypeAlias = Callable[[WorkerSpec], int]
-"""Runs one worker in its own process; returns its exit status."""
-
-
-def load_worker() -> RunWorker:
+def load_worker() -> Loaded:
     """Import all that a worker needs, except the engine's library; returns what runs one."""
     from appliance.worker.engine import lazy
 
     lazy.preload()
+    from appliance.worker.engine.relocations import create
     from appliance.worker.main import run
 
-    return run
+    tables = create()
+    return Loaded(functools.partial(run, tables=tables), keep=frozenset({tables.fd}))
 
 
 def main(
     arguments: Sequence[str] | None = None,
-    load: Callable[[], RunWorker] = load_worker,
+    load: Callable[[], Loaded] = load_worker,
     release: str = __version__,
 ) -> int:
     """Run the fork server; returns its exit status. Errors of start are one line on standard error."""
@@ -65,7 +64,7 @@ def main(
         own = sys.argv[1:] if arguments is None else list(arguments)
         os.execve(sys.executable, command(sys.executable, *own), {**os.environ, **missing})  # noqa: S606
     gc.disable()  # a collection would make holes between what is shared; each child enables it again for itself
-    run_worker = load()
+    loaded = load()
     if (threads := thread_count()) != 1:
         return _fail(f"something started a thread ({threads} run): the children would hang")
     if options.check:
@@ -79,7 +78,7 @@ def main(
         listener=listener,
         socket_path=options.socket,
         registry=registry,
-        run_worker=run_worker,
+        loaded=loaded,
         release=release,
         stop_grace_s=options.stop_grace,
         clock=staging_clock(os.environ),

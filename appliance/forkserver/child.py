@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from appliance.forkserver.cgroups import Cgroups
 from appliance.processes import die_with_parent, set_name
@@ -26,11 +26,20 @@ MAX_LOG_BYTES: Final = 1 << 20
 _FIRST_OWN_FD: Final = 3
 
 
+class Loaded(NamedTuple):
+    """What the fork server holds for its children."""
+
+    run_worker: Callable[[WorkerSpec], int]
+    """Runs one worker in its own process; returns its exit status."""
+    keep: frozenset[int] = frozenset()
+    """Descriptors that a worker inherits."""
+
+
 def become_worker(
     spec: WorkerSpec,
     parent: int,
     close_inherited: Callable[[], None],
-    run_worker: Callable[[WorkerSpec], int],
+    loaded: Loaded,
     cgroups: Cgroups | None,
 ) -> NoReturn:
     """Runs in the child, right after the fork with `HANDLED` blocked; never returns into the fork server's code."""
@@ -39,14 +48,14 @@ def become_worker(
         die_with_parent(parent)
         _reset_signals()
         close_inherited()
-        _close_the_rest()
+        _close_the_rest(loaded.keep)
         os.setsid()  # a Ctrl-C in the fork server's terminal is not for the workers; the scheduler groups by session
         _redirect(Path(spec.store_folder))
         set_name(f"amda {spec.session}")
         if cgroups is not None:
             _enter(cgroups, spec)
         gc.enable()
-        code = run_worker(spec)
+        code = loaded.run_worker(spec)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
@@ -73,10 +82,10 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
-def _close_the_rest() -> None:
+def _close_the_rest(keep: frozenset[int]) -> None:
     """Whatever the fork server still holds: a worker must not keep its sockets or another's log alive."""
     for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
-        if fd >= _FIRST_OWN_FD:
+        if fd >= _FIRST_OWN_FD and fd not in keep:
             with contextlib.suppress(OSError):  # the one that listed the folder
                 os.close(fd)
 

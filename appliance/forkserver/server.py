@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Final
 
 from appliance.forkserver.cgroups import Cgroups
-from appliance.forkserver.child import HANDLED, become_worker
+from appliance.forkserver.child import HANDLED, Loaded, become_worker
 from appliance.forkserver.connection import Connection
 from appliance.forkserver.log import log
 from appliance.forkserver.registry import STOP_GRACE_S, Handover, Registry
@@ -55,7 +55,7 @@ class ForkServer:
         listener: socket.socket,
         socket_path: str,
         registry: Registry,
-        run_worker: Callable[[WorkerSpec], int],
+        loaded: Loaded,
         release: str,
         stop_grace_s: float = STOP_GRACE_S,
         clock: Callable[[], float] = time.time,
@@ -64,7 +64,7 @@ class ForkServer:
         self._listener = listener
         self._socket_path = socket_path
         self._registry = registry
-        self._run_worker = run_worker
+        self._loaded = loaded
         self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=clock(), release=release)
         self._stop_grace_s = stop_grace_s
         self._clock = clock
@@ -188,7 +188,7 @@ class ForkServer:
         try:
             pid = os.fork()
             if pid == 0:
-                become_worker(spec, parent, self._close_in_child, self._run_worker, self._cgroups)
+                become_worker(spec, parent, self._close_in_child, self._loaded, self._cgroups)
         except OSError as error:
             return Spawned(session=spec.session, pid=None, error=f"cannot fork: {error.strerror}")
         finally:

@@ -18,6 +18,7 @@ from appliance.worker import misbehaviour
 from appliance.worker.commands import open_stacks
 from appliance.worker.engine.admission import EngineRefusedError, admit
 from appliance.worker.engine.lazy import EngineMissingError, open_library
+from appliance.worker.engine.relocations import SharedTables
 from appliance.worker.log import WorkerLog
 from appliance.worker.sandbox import SandboxError, seal
 from appliance.worker.sandbox import apply as apply_sandbox
@@ -25,8 +26,9 @@ from appliance.worker.session import Worker
 from appliance.worker.store import CaptureStore, StoreBrokenError, StoreLock, StoreLockedError, SupersededError
 
 
-def run(spec: WorkerSpec) -> int:
-    """Be the worker that `spec` describes; the exit status (a `WorkerExit`).
+def run(spec: WorkerSpec, tables: SharedTables | None = None) -> int:
+    """Be the worker that `spec` describes; the exit status (a `WorkerExit`). `tables`: what workers of one fork server
+    share of the engine.
 
     Called once in a process that has a single thread. The caller ends the process with `os._exit`: threads that hang in
     the engine would hold up an ordinary exit.
@@ -52,6 +54,8 @@ def run(spec: WorkerSpec) -> int:
     log.write(
         "INFO", f"worker of generation {spec.generation} ({spec.mode}), engine {library.version}, sandbox: {sandbox}"
     )
+    if tables is not None:
+        _share(tables, Path(spec.engine_library), log)
     try:
         worker = Worker(spec=spec, library=library, store=store, log=log, sandbox=sandbox, seal=seal, clock=clock)
         return asyncio.run(_serve(worker, staging=spec.staging))
@@ -61,6 +65,15 @@ def run(spec: WorkerSpec) -> int:
     finally:
         store.close()
         lock.release()
+
+
+def _share(tables: SharedTables, library: Path, log: WorkerLog) -> None:
+    """A worker that cannot share is a heavier one, and no worse."""
+    try:
+        if not tables.share(library):
+            log.write("INFO", "the engine's tables differ from those of the other workers and are not shared")
+    except (OSError, ValueError) as error:
+        log.write("WARN", f"the engine's tables are not shared: {error}")
 
 
 def _status_of(error: Exception) -> WorkerExit | None:
