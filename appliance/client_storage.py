@@ -14,6 +14,7 @@ from appliance.model_api import MediaPage
 from appliance.model_storage import (
     CheckRequest,
     JobView,
+    MediaWaiting,
     MoveRequest,
     PruneReport,
     PruneRequest,
@@ -97,6 +98,20 @@ class StorageCalls:
     async def pin_media(self, media: str, *, pinned: bool = True) -> MediaView:
         """What is pinned is never pruned."""
         return await self._call("PUT" if pinned else "DELETE", f"/v1/media/{media}/pin", MediaView)
+
+    async def media_waiting(self) -> MediaWaiting:
+        """What was captured and is not stored."""
+        return await self._call("GET", "/v1/media/waiting", MediaWaiting)
+
+    async def retry_media(self, session: str, item: str) -> None:
+        """Take in once more what was set aside."""
+        async with self._request("POST", f"/v1/media/set-aside/{session}/{item}/retry", {}):
+            pass
+
+    async def discard_media(self, session: str, item: str) -> None:
+        """Throw away what was set aside."""
+        async with self._request("DELETE", f"/v1/media/set-aside/{session}/{item}", {}):
+            pass
 
     async def delete_media(self, media: str) -> None:
         """Remove one item, pinned or not."""

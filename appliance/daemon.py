@@ -117,7 +117,7 @@ async def _run(loaded: LoadedSettings) -> None:
             pairing,
             lambda: media.state,
             paths.state_dir,
-            watch.trouble,
+            *(watch.trouble, lambda: watch.used.capture.min_free_bytes),
         )
         access = await Access.open(database, settings.api)
         resources = all_resources(

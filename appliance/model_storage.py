@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.model import Category, MediaKind
-from appliance.model_api import Limit, SessionId
+from appliance.model_api import IntakeState, Limit, PoisonView, SessionId
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +58,25 @@ class StorageUsage(msgspec.Struct, frozen=True, kw_only=True):
     prune_mode: str
     sessions: list[SessionUse]
     rows: list[UsageRow]
+
+
+class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in one session's spools and is not yet stored."""
+
+    session: str
+    items: int
+    size: int
+    oldest_s: float
+    """Age of the oldest item."""
+
+
+class MediaWaiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What was captured and is not stored: what waits for it, and what could not be."""
+
+    state: IntakeState
+    waiting: list[WaitingRow]
+    set_aside: list[PoisonView]
+    """Newest first."""
 
 
 class PruneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,17 +6,19 @@ import base64
 import binascii
 import http
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
 
-from appliance.api.routes import Call, Route, delete, get, put
+from appliance.api.routes import Call, Route, delete, get, post, put
+from appliance.media.aside import SetAside
 from appliance.media.index import MediaIndex
 from appliance.media.store import StoreError
 from appliance.media.vault import Vault
 from appliance.model import MediaView
-from appliance.model_api import MediaPage, MediaQuery, PoisonList, ResourceId
+from appliance.model_api import IntakeState, MediaPage, MediaQuery, PoisonList, ResourceId, SessionId
+from appliance.model_storage import MediaWaiting
 from appliance.problems import invalid, not_found, problem, unavailable
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
@@ -24,14 +26,21 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 class MediaResource:
-    def __init__(self, index: MediaIndex, vault: Vault) -> None:
+    """`state`: how intake is."""
+
+    def __init__(self, index: MediaIndex, vault: Vault, aside: SetAside, state: Callable[[], IntakeState]) -> None:
         self._index = index
         self._vault = vault
+        self._aside = aside
+        self._state = state
 
     def routes(self) -> Sequence[Route]:
         return (
             get("/v1/media", self.list),
+            get("/v1/media/waiting", self.waiting),
             get("/v1/media/set-aside", self.list_set_aside),
+            post("/v1/media/set-aside/{session}/{item}/retry", self.retry),
+            delete("/v1/media/set-aside/{session}/{item}", self.discard),
             get("/v1/media/{media}", self.show, own_session_check=True),
             delete("/v1/media/{media}", self.delete, own_session_check=True),
             put("/v1/media/{media}/pin", self.pin, own_session_check=True),
@@ -64,6 +73,20 @@ class MediaResource:
         items = found[: query.limit]
         following = _encode_cursor(items[-1]) if len(found) > query.limit else None
         return MediaPage(items=items, next=following)
+
+    async def waiting(self) -> MediaWaiting:
+        """What was captured and is not stored: what waits in the spools, and what was set aside."""
+        return MediaWaiting(
+            state=self._state(), waiting=await self._aside.waiting(), set_aside=await self._index.poison()
+        )
+
+    async def retry(self, session: SessionId, item: ResourceId) -> None:
+        """Take an item that was set aside in once more; if it is still wrong, it is set aside again."""
+        await self._aside.retry(session, item)
+
+    async def discard(self, session: SessionId, item: ResourceId) -> None:
+        """Throw an item away that was set aside."""
+        await self._aside.discard(session, item)
 
     async def list_set_aside(self) -> PoisonList:
         """Captured items that could not be stored because they are damaged."""

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import structlog
 from aiohttp import web
@@ -34,12 +33,9 @@ from appliance.settings_watch import SettingsWatch
 _log = structlog.get_logger(__name__)
 
 
-LOW_DISK_BYTES: Final = 200 << 20
-"""Three of the largest attachments at once, and room for the databases."""
-
-
 class Health:
-    """Asks the parts how they are; each answers with an empty text if it is well. `folder`: where everything lies."""
+    """Asks the parts how they are; each answers with an empty text if it is well. `folder`: where everything lies;
+    below `min_free_bytes` there, media is no longer fetched."""
 
     def __init__(
         self,
@@ -48,9 +44,11 @@ class Health:
         intake: Callable[[], IntakeState],
         folder: Path,
         settings: Callable[[], list[DegradedPart]],
+        min_free_bytes: Callable[[], int],
     ) -> None:
         self._folder = folder
         self._settings = settings
+        self._min_free_bytes = min_free_bytes
         self._fork_server = fork_server
         self._pairing = pairing
         self._intake = intake
@@ -68,8 +66,8 @@ class Health:
         if reason := self._intake().trouble:
             remedy = "Sessions run; captured media waits in their spools. Free some space or mend the store."
             degraded.append(DegradedPart(part="media", reason=reason, remedy=remedy))
-        if (free := shutil.disk_usage(self._folder).free) < LOW_DISK_BYTES:
-            remedy = "Free some space: messages that arrive now may not be kept, and nothing more can be recorded."
+        if (free := shutil.disk_usage(self._folder).free) < self._min_free_bytes():
+            remedy = "Free some space: media is not fetched until then, and soon nothing more can be recorded."
             degraded.append(DegradedPart(part="disk", reason=f"only {free >> 20} MiB are free", remedy=remedy))
         return Readiness(ready=not fork_server, degraded=degraded)
 

@@ -24,7 +24,7 @@ from appliance.cli.common import (
     size,
     with_client,
 )
-from appliance.cli.history import SinceOption, parse_since
+from appliance.cli.history import SinceOption, duration, parse_since
 from appliance.model import Category, MediaKind
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 MediaArgument = Annotated[str, typer.Argument(metavar="MEDIA", help="Id of the item.")]
+ItemArgument = Annotated[str, typer.Argument(metavar="ITEM", help="As amda media waiting shows it.")]
 _REPLACE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
@@ -49,6 +50,48 @@ def list_media(
     """What is stored, newest first."""
     page = with_client(config, lambda client: client.media(session=session, category=category, limit=limit))
     _print_page(page, limit, as_json=as_json)
+
+
+@app.command()
+def waiting(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """What is captured and not stored: what waits in the spools and why, and what was set aside."""
+    found = with_client(config, lambda client: client.media_waiting())
+    if as_json:
+        print_json(found)
+        return
+    if found.state.trouble:
+        print(f"Nothing can be stored just now: {found.state.trouble}")
+    rows = [(row.session, str(row.items), size(row.size), duration(row.oldest_s)) for row in found.waiting]
+    print_table(("SESSION", "ITEMS", "SIZE", "OLDEST"), rows, "Nothing waits.")
+    if found.set_aside:
+        print()
+        aside = [
+            (poison.session, poison.item, clock(poison.at), printable(poison.reason)) for poison in found.set_aside
+        ]
+        print_table(("SESSION", "ITEM", "SET ASIDE", "BECAUSE"), aside, "")
+        print("(amda media retry SESSION ITEM, or amda media discard SESSION ITEM)", file=sys.stderr)
+
+
+@app.command()
+def retry(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="As amda media waiting shows it.")],
+    item: ItemArgument,
+    config: ConfigOption = None,
+) -> None:
+    """Take in once more what was set aside."""
+    with_client(config, lambda client: client.retry_media(session, item))
+    print(f"{item} is taken in again; amda media waiting shows whether it is set aside once more")
+
+
+@app.command()
+def discard(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="As amda media waiting shows it.")],
+    item: ItemArgument,
+    config: ConfigOption = None,
+) -> None:
+    """Throw away what was set aside."""
+    with_client(config, lambda client: client.discard_media(session, item))
+    print(f"{item} is thrown away")
 
 
 @app.command()

@@ -149,6 +149,13 @@ class MediaIndex:
             (found.session, found.item, found.reason, found.folder, found.at),
         )
 
+    async def find_poison(self, session: str, item: str) -> PoisonView | None:
+        row = await self._database.fetch_one("SELECT * FROM poison WHERE session = ? AND item = ?", (session, item))
+        return None if row is None else PoisonView(**dict(row))
+
+    async def forget_poison(self, session: str, item: str) -> None:
+        await self._database.execute("DELETE FROM poison WHERE session = ? AND item = ?", (session, item))
+
     async def poison(self) -> list[PoisonView]:
         """Items that were set aside, newest first."""
         rows = await self._database.fetch_all("SELECT * FROM poison ORDER BY at DESC LIMIT ?", (PAGE_LIMIT,))

@@ -35,7 +35,7 @@ from appliance.media.vault import NoRoomError, Vault
 from appliance.model import Category
 from appliance.model_api import IntakeState, PoisonView
 from appliance.problems import unavailable
-from appliance.protocol import Event, Spooled, SpoolItem
+from appliance.protocol import CaptureNote, Event, Spooled, SpoolItem
 
 RESCAN_S: Final = 60.0
 """The truth is looked at this often, should a hint ever be missing; sixty folder listings take a millisecond."""
@@ -66,7 +66,8 @@ class _Failing(msgspec.Struct):
 
 
 class MediaIntake:
-    """`run()` works until cancelled. Only one may exist: keys are chosen without asking anybody else."""
+    """`run()` works until cancelled. Only one may exist: keys are chosen without asking anybody else. `refuses`: why
+    nothing may be stored just now; empty: it may."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class MediaIntake:
         compressor: Compressor,
         bus: EventBus,
         spool_bytes: int,
+        refuses: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sessions = sessions
@@ -87,6 +89,7 @@ class MediaIntake:
         self.spool_bytes = spool_bytes
         """What may wait; can be changed."""
         self._bus = bus
+        self._refuses = refuses
         self._clock = clock
         self._lanes = (_Lane(slow=False), _Lane(slow=True))
         self._troubles: dict[tuple[bool, str, str], str] = {}
@@ -104,13 +107,21 @@ class MediaIntake:
     async def on_event(self, session: str, store: str, event: Event) -> None:
         """Callback for the sessions' room."""
         if isinstance(event.body, Spooled):
-            for lane in self._lanes:
-                lane.hints[(session, store)] = None
-                lane.wake.set()
+            self.hint(session, store)
+        elif isinstance(event.body, CaptureNote):
+            note = event.body
+            await self._bus.publish("media.note", session, note=note.note, message_id=note.message_id, kind=note.kind)
+
+    def hint(self, session: str, store: str) -> None:
+        """There is something to take in."""
+        for lane in self._lanes:
+            lane.hints[(session, store)] = None
+            lane.wake.set()
 
     async def on_remove(self, session: str, purge: bool) -> None:
         """Callback for the sessions' room: nothing that was captured may go with the folder, unless all of it shall."""
         if purge:
+            await self._empty_spools(session)
             await self.forget_session(session)
         else:
             await self.drain(session)
@@ -160,6 +171,16 @@ class MediaIntake:
                 return await self._vault.forget_session(session)
             except StoreError as error:
                 raise unavailable(f"The media of {session} cannot be deleted: {error}", "Try again.") from error
+
+    async def _empty_spools(self, session: str) -> None:
+        """Nothing of a session that goes with all it has may be taken in later."""
+        quick, slow = self._lanes
+        async with quick.busy, slow.busy:
+            for found, store in await asyncio.to_thread(spool_folders, self._sessions):
+                if found == session:
+                    with contextlib.suppress(OSError), SpoolFolder(self._sessions / session, store) as spool:
+                        for name in await asyncio.to_thread(spool.items):
+                            await asyncio.to_thread(spool.remove, name)
 
     def _try_again(self) -> None:
         """Something was removed: look everywhere whether what waits has room now."""
@@ -232,6 +253,8 @@ class MediaIntake:
         if self._compressor.takes_long(item.kind) is not lane.slow:
             return False
         if await self._index.find_item(item) is None:
+            if trouble := await asyncio.to_thread(self._refuses):
+                raise NoRoomError(trouble)
             await self._store_item(spool, item, hurried=hurried)
         await asyncio.to_thread(spool.remove, name)
         return True

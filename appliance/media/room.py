@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -12,6 +13,7 @@ import structlog
 from appliance.config import Settings
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media.aside import SetAside
 from appliance.media.audit import Auditor, Progress
 from appliance.media.compression.compressor import Compressor
 from appliance.media.folder import FolderStore
@@ -52,9 +54,12 @@ class MediaRoom:
         self.auditor = Auditor(self.vault, self.holdings)
         self.keeper = StoreKeeper(self.vault, self.auditor, self.holdings, bus)
         self.compressor = Compressor(settings.compression, paths.state_dir / WORK_FOLDER)
+        self._floor = settings.capture.min_free_bytes // 2
         self.intake = MediaIntake(
-            paths.sessions, self.vault, self.index, self.holdings, self.compressor, bus, storage.spool_bytes
+            *(paths.sessions, self.vault, self.index, self.holdings, self.compressor, bus, storage.spool_bytes),
+            self._full_disk,
         )
+        self.aside = SetAside(paths.sessions, self.index, self.intake.hint)
         self.jobs = StorageJobs()
         self._mover = Mover(
             *(self.vault, self.auditor, self.holdings),
@@ -67,6 +72,7 @@ class MediaRoom:
     async def apply_settings(self, settings: Settings) -> None:
         """New settings while everything runs; where media lies is not among them."""
         self.compressor.apply_settings(settings.compression)
+        self._floor = settings.capture.min_free_bytes // 2
         if settings.storage != self.vault.settings:
             self.intake.spool_bytes = settings.storage.spool_bytes
             self.vault.apply_settings(settings.storage)
@@ -96,6 +102,15 @@ class MediaRoom:
             await room.compressor.close()  # after `intake.run()` has ended
             await room.jobs.close()
             await room.vault.store.close()
+
+    def _full_disk(self) -> str:
+        """Why nothing may be written to a store in a folder: half of what downloads leave free is for what they have
+        brought, the other half for databases."""
+        folder = self.vault.settings.path
+        if self.kind is not StorageKind.FOLDER or not folder.is_dir():
+            return ""
+        free = shutil.disk_usage(folder).free
+        return "" if free >= self._floor else f"the disk is nearly full ({free >> 20} MiB are free); make room on it"
 
     @property
     def state(self) -> IntakeState:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,9 @@ _SIDECAR: Final = ".json"
 _DATA: Final = ".data"
 _SIDECAR_LIMIT: Final = 256 * 1024
 """Captions have at most some thousand characters; a larger sidecar is broken or hostile."""
+_REASON: Final = ".reason"
+MOST_POISON: Final = 100
+"""Items that are kept of those that a spool had to set aside: a worker gone mad must not fill the disk with them."""
 _ORPHAN_AGE_S: Final = 24 * 3600
 """Data whose sidecar never came: the worker died between the two, and has long captured the message again."""
 
@@ -125,17 +129,53 @@ class SpoolFolder:
         """Move a bad item to poison/ with its reason beside it; it is never looked at again."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(POISON, 0o700, dir_fd=self._fd)
-        poison = os.open(POISON, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
-        try:
+        with self._poison() as poison:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            note = os.open(f"{item}.reason", flags, 0o600, dir_fd=poison)
+            note = os.open(item + _REASON, flags, 0o600, dir_fd=poison)
             with os.fdopen(note, "w", encoding="utf-8") as file:
                 file.write(reason + "\n")
             for name in (item + _DATA, item + _SIDECAR):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(name, name, src_dir_fd=self._fd, dst_dir_fd=poison)
+            self._bound(poison)
+
+    def bring_back(self, item: str) -> None:
+        """Undo `set_aside`; the sidecar last, so that the item is seen when it is complete. Raises FileNotFoundError
+        if there is no sidecar to bring back."""
+        with self._poison() as poison:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(item + _DATA, item + _DATA, src_dir_fd=poison, dst_dir_fd=self._fd)
+            os.rename(item + _SIDECAR, item + _SIDECAR, src_dir_fd=poison, dst_dir_fd=self._fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(item + _REASON, dir_fd=poison)
+        os.fsync(self._fd)
+
+    def discard(self, item: str) -> None:
+        """Delete what was set aside; what is gone already counts as deleted."""
+        with self._poison() as poison:
+            for suffix in (_SIDECAR, _DATA, _REASON):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(item + suffix, dir_fd=poison)
+
+    @contextlib.contextmanager
+    def _poison(self) -> Iterator[int]:
+        """A descriptor of the folder of what was set aside."""
+        fd = os.open(POISON, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        try:
+            yield fd
         finally:
-            os.close(poison)
+            os.close(fd)
+
+    def _bound(self, poison: int) -> None:
+        """Forget the files of the oldest items beyond `MOST_POISON`; why each was set aside stays on record."""
+        found = []
+        for name in os.listdir(poison):
+            if name.endswith(_REASON):
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=poison, follow_symlinks=False)
+                    found.append((status.st_mtime, name.removesuffix(_REASON)))
+        for _, item in sorted(found)[:-MOST_POISON]:
+            self.discard(item)
 
     def _open(self, name: str) -> BufferedReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

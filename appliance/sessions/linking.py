@@ -18,6 +18,7 @@ from appliance.interfaces import PromotionGuard
 from appliance.model import SESSION_ID_PATTERN
 from appliance.problems import conflict, invalid, unavailable
 from appliance.protocol import WorkerMode
+from appliance.sessions import leftovers
 from appliance.sessions.link_attempt import LinkAttemptHandle
 from appliance.sessions.locks import OperationLocks
 from appliance.sessions.process import WorkerProcess
@@ -135,6 +136,19 @@ class Linking:
         for store in sorted(folder.iterdir()):
             if store.is_dir() and store != row.store and not self._supervisor.uses(store):
                 self._job(self._delete_store(row.id, store))
+
+    def clean_strangers(self) -> None:
+        """Folders of sessions that a daemon before us removed, and could not delete any more."""
+        if self._supervisor.ready.is_set():
+            self._job(self._clean_strangers())
+
+    async def _clean_strangers(self) -> None:
+        async def drain(session: str) -> None:
+            for callback in self.drain_callbacks:
+                await callback(session)
+
+        sessions, runners = self._supervisor.settings.paths.sessions, self._supervisor.runners
+        await leftovers.clean(sessions, lambda session: session in runners, drain, self._locks)
 
     async def _stray_ended(self, session: str, store: Path) -> None:
         runner = self._supervisor.runners.get(session)

@@ -82,6 +82,7 @@ class SessionService:
         await self._supervisor.start(rows)
         for row in rows:
             self._linking.clean_folder(row)
+        self._linking.clean_strangers()
 
     async def close(self) -> None:
         """The daemon ends; every worker goes on and is adopted by the next one."""

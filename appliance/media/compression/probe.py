@@ -13,6 +13,8 @@ import msgspec
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _VIDEO: Final = re.compile(r"^  Stream #0:\d+[^\n]*?: Video: (\w+)[^\n]*?, (\d{1,5})x(\d{1,5})[ ,\[]", re.MULTILINE)
 _AUDIO: Final = re.compile(r"^  Stream #0:\d+[^\n]*?: Audio: (\w+)", re.MULTILINE)
+_WRITTEN: Final = re.compile(r"^frame= *\d+ .* time=(\d+):(\d\d):(\d\d(?:\.\d+)?) ", re.MULTILINE)
+"""Lines of the progress that `-stats` shows; each ends with a carriage return."""
 _MAX_DURATION_S: Final = 100 * 3600.0
 
 
@@ -28,6 +30,15 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def short_edge(self) -> int:
         return min(self.width, self.height)
+
+
+def encoded_seconds(text: str) -> float:
+    """How much of a video ffmpeg says at last that it has written; 0 if it says nothing."""
+    told = _WRITTEN.findall(text.replace("\r", "\n"))
+    if not told:
+        return 0.0
+    hours, minutes, seconds = told[-1]
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def parse(text: str) -> Probed | None:

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from appliance.media.compression import confinement
 from appliance.media.compression.confinement import Ended, Limits
 from appliance.media.compression.outcome import Result, Treatment
-from appliance.media.compression.probe import Probed, parse
+from appliance.media.compression.probe import Probed, encoded_seconds, parse
 from appliance.media.compression.settings import VideoProfile
 
 DATA_BYTES: Final = 200 << 20
@@ -133,8 +133,7 @@ class VideoCompressor:
             return Result(treatment=Treatment.LITTLE_GAIN, detail="it would have become larger")
         if ended.status != 0:
             return Result(treatment=Treatment.UNREADABLE, detail=f"ffmpeg ended with status {ended.status}")
-        after = await probe(program, target, "mov")
-        if after is None or after.duration_s < probed.duration_s * (1 - DURATION_SLACK) - DURATION_SLACK_S:
+        if encoded_seconds(ended.output) < probed.duration_s * (1 - DURATION_SLACK) - DURATION_SLACK_S:
             return Result(treatment=Treatment.UNREADABLE, detail="it breaks off before its end")
         return Result(treatment=Treatment.COMPRESSED, mimetype="video/mp4")
 
@@ -191,5 +190,5 @@ def encode_command(
         **sound,
     }
     chosen = ffmpeg.output(given["v:0"], given["a:0?"], _SOURCE.format(target), **options)
-    arguments = chosen.global_args("-nostdin", "-hide_banner", "-v", "error", "-xerror")
+    arguments = chosen.global_args("-nostdin", "-hide_banner", "-v", "error", "-stats", "-xerror")
     return [str(word) for word in arguments.compile(cmd=program, overwrite_output=True)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from appliance.bench import crash, first_light, pairing, pairing_cycles
+from appliance.bench import crash, first_light, media, media_disturb, pairing, pairing_cycles
+from appliance.bench.media_choices import Disturbance, MediaStore
 from appliance.bench.proof import ACK_WINDOW_S, in_window
 
 KILLS = 6
@@ -39,6 +40,24 @@ async def test_after_a_failure_the_right_attempt_works() -> None:
     result = await pairing_cycles.run(cycles=2, seed=369)
     assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
     assert len(result.failures) == 2
+
+
+@pytest.mark.timeout(180)
+async def test_media_is_stored_once_and_whole_although_the_daemon_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_disturb, "KILLS", 2)
+    monkeypatch.setattr(media_disturb, "KILL_PAUSE_S", 1.0)
+    result = await media.run(sessions=2, items=10, disturbance=Disturbance.DAEMON_KILLS)
+    assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
+    assert result.disturbed == 2
+    assert result.bytes_saved_percent > 30
+
+
+@pytest.mark.minio
+@pytest.mark.timeout(180)
+async def test_media_is_stored_once_and_whole_although_s3_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_disturb, "S3_AWAY_S", 5.0)
+    result = await media.run(sessions=2, items=10, store=MediaStore.S3, disturbance=Disturbance.S3_STOP)
+    assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
 
 
 def test_only_the_window_excuses_a_loss() -> None:

@@ -44,13 +44,20 @@ class ApiRig:
         self.index, self.intake = self.media.index, self.media.intake
         self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
         health = Health(
-            lambda: self.sessions.fork_server_trouble, self.pairing, lambda: self.intake.state, folder, watch.trouble
+            *(
+                lambda: self.sessions.fork_server_trouble,
+                self.pairing,
+                lambda: self.intake.state,
+                folder,
+                watch.trouble,
+            ),
+            lambda: 1 << 20,
         )
         self.access = access
         self.routes = described_table(
             SessionsResource(self.sessions, self.index, lambda: self.settings.limits.sessions),
             PairingsResource(self.pairing),
-            MediaResource(self.index, self.media.vault),
+            MediaResource(self.index, self.media.vault, self.media.aside, lambda: self.intake.state),
             StorageResource(self.media),
             EventsResource(bus),
             StatusResource(
@@ -68,7 +75,7 @@ class ApiRig:
         self.socket = folder / "run" / "api.sock"
         self.server = ApiServer(self.routes, self.socket, Limits(request_bytes=4096, request_s=30), access)
 
-    async def capture(self, session: str, message_id: str, data: bytes = DATA) -> None:
+    async def capture(self, session: str, message_id: str, data: bytes = DATA, sha256: str = "") -> None:
         folder = self.settings.paths.sessions / session / "store" / "spool"
         folder.mkdir(parents=True, exist_ok=True)
         item = SpoolItem(
@@ -77,7 +84,7 @@ class ApiRig:
             category="view-once",
             kind=MediaKind.IMAGE,
             mimetype="image/png",
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=sha256 or hashlib.sha256(data).hexdigest(),
             size=len(data),
             message_id=message_id,
             chat="221771234512@s.whatsapp.net",

@@ -50,6 +50,20 @@ async def test_pin_prune_delete_and_what_is_told_of_it(api_rig: ApiRig, amda: Am
     assert (await amda("storage", "refusals"))[1] == "Nothing was refused.\n"
 
 
+async def test_what_waits_and_what_was_set_aside_is_shown_and_tried_again(api_rig: ApiRig, amda: Amda) -> None:
+    assert (await amda("media", "waiting"))[1] == "Nothing waits.\n"
+    await api_rig.capture("one", "broken", sha256="0" * 64)
+    status, out, error = await amda("media", "waiting")
+    assert (status, "SHA-256" in out, "amda media retry" in error) == (0, True, True)
+    assert (await amda("media", "retry", "one", "broken"))[0] == 0
+    waiting = json.loads((await amda("media", "waiting", "--json"))[1])
+    assert [(row["session"], row["items"]) for row in waiting["waiting"]] == [("one", 1)]
+    await api_rig.intake.drain("one")
+    assert (await amda("media", "discard", "one", "broken"))[0] == 0
+    assert (await amda("media", "discard", "one", "broken"))[0] == 3
+    assert json.loads((await amda("media", "waiting", "--json"))[1])["set_aside"] == []
+
+
 @pytest.mark.parametrize("arguments", [("--to-size", "much"), ("--older-than", "yesterday"), ("--session", "NO!")])
 async def test_wrong_use_is_told_and_removes_nothing(api_rig: ApiRig, amda: Amda, arguments: tuple[str, ...]) -> None:
     await api_rig.capture("one", "M0")

@@ -16,6 +16,7 @@ import pytest
 
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media.aside import SetAside
 from appliance.media.compression.compressor import Compressor
 from appliance.media.compression.outcome import Result
 from appliance.media.compression.settings import CompressionSettings
@@ -25,11 +26,12 @@ from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.intake import ITEM_TRIES, MediaIntake
 from appliance.media.settings import PruneMode, StorageSettings
+from appliance.media.spool import MOST_POISON
 from appliance.media.store import StoreError
 from appliance.media.vault import Vault
-from appliance.model import Category, MediaKind
+from appliance.model import Category, EventView, MediaKind
 from appliance.problems import ProblemError
-from appliance.protocol import Event, Spooled, SpoolItem
+from appliance.protocol import CaptureNote, Event, Spooled, SpoolItem
 from tests.unit.media.compression.conftest import photo
 
 JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 1000
@@ -57,7 +59,7 @@ class Rig:
             self.compressor,
             self.bus,
             settings.spool_bytes,
-            lambda: 1_790_000_100.0,
+            clock=lambda: 1_790_000_100.0,
         )
         self.vault = vault
         return intake
@@ -412,3 +414,82 @@ async def test_an_item_that_fails_while_others_get_through_is_set_aside(rig: Rig
 async def drained(intake: MediaIntake) -> None:
     with contextlib.suppress(ProblemError):
         await intake.drain("one")
+
+
+async def test_what_was_set_aside_is_shown_and_tried_again_by_hand(rig: Rig) -> None:
+    folder = rig.spool("a", sha256="0" * 64)
+    await rig.intake.drain("one")
+    hints: list[tuple[str, str]] = []
+    aside = SetAside(rig.sessions, rig.index, lambda session, store: hints.append((session, store)))
+    [poison] = await rig.index.poison()
+    await aside.retry("one", "a")
+    assert hints == [("one", "store1")]
+    assert await rig.index.poison() == []
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"a.data", "a.json"}
+    await rig.intake.drain("one")
+    assert [found.reason for found in await rig.index.poison()] == [poison.reason], "still wrong: set aside again"
+    rig.spool("a")  # somebody has mended it
+    await aside.discard("one", "a")
+    assert await rig.index.poison() == []
+    assert list((folder / "poison").iterdir()) == []
+    await rig.intake.drain("one")
+    assert len(await rig.index.search()) == 1
+    for method in (aside.retry, aside.discard):
+        with pytest.raises(ProblemError, match="set aside"):
+            await method("one", "a")
+
+
+async def test_what_waits_is_counted_by_session(rig: Rig) -> None:
+    rig.spool("a")
+    rig.spool("b")
+    rig.spool("c", of="two", data=JPEG * 9)
+    rows = await SetAside(rig.sessions, rig.index, lambda *_: None).waiting()
+    assert [(row.session, row.items, row.size) for row in rows] == [
+        ("two", 1, 9 * len(JPEG)),
+        ("one", 2, 2 * len(JPEG)),
+    ]
+    assert all(0 <= row.oldest_s < 60 for row in rows)
+
+
+async def test_a_worker_gone_mad_does_not_fill_the_disk_with_what_is_set_aside(rig: Rig) -> None:
+    for number in range(MOST_POISON + 3):
+        folder = rig.spool(f"i{number:03}", b"x", sha256="0" * 64)
+    await rig.intake.drain("one")
+    assert len(list((folder / "poison").glob("*.data"))) == MOST_POISON
+    assert len(await rig.index.poison()) == MOST_POISON + 3, "why is known of all of them"
+
+
+async def test_on_a_full_disk_items_wait(rig: Rig) -> None:
+    trouble = "the disk is nearly full"
+    intake = rig.intake_of(rig.store)
+    intake._refuses = lambda: trouble
+    folder = rig.spool("a")
+    with pytest.raises(ProblemError, match="nearly full"):
+        await intake.drain("one")
+    assert (folder / "a.data").exists()
+    trouble = ""
+    await intake.drain("one")
+    assert len(await rig.index.search()) == 1
+    assert intake.state.trouble == ""
+
+
+async def test_what_a_worker_notes_is_told(rig: Rig) -> None:
+    note = CaptureNote(note="view_once_placeholder", message_id="M1")
+    await rig.intake.on_event("one", "store1", Event(seq=1, at=0.0, body=note))
+    [event] = [event async for event in _until(rig.bus, 1)]
+    assert (event.type, event.session, event.data["note"]) == ("media.note", "one", "view_once_placeholder")
+
+
+async def test_purging_leaves_nothing_to_take_in_later(rig: Rig) -> None:
+    folder = rig.spool("a")
+    await rig.intake.on_remove("one", purge=True)
+    assert list(folder.iterdir()) == []
+    await rig.intake.drain("one")
+    assert await rig.index.search() == []
+
+
+async def _until(bus: EventBus, last: int) -> AsyncIterator[EventView]:
+    async for event in bus.subscribe(0):
+        yield event
+        if event.seq >= last:
+            return

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.media.compression.probe import Probed, parse
+from appliance.media.compression.probe import Probed, encoded_seconds, parse
 
 TEXT = """Input #0, mov,mp4,m4a,3gp,3g2,mj2, from '/proc/self/fd/3':
   Metadata:
@@ -33,6 +33,14 @@ def test_what_is_no_video() -> None:
     assert parse(TEXT.replace("00:01:02.50", "N/A")) is None
     assert parse(TEXT.replace("00:01:02.50", "9999999:00:00.00")) is None
     assert parse(TEXT.replace("480x848", "0x0")) is None
+
+
+def test_the_last_word_on_what_was_written_counts() -> None:
+    said = "frame=   51 fps= 51 q=28.0 size= 0KiB time=00:00:01.96 bitrate= 0.2kbits/s\r"
+    said += "frame=   75 fps= 65 q=-1.0 Lsize=  151KiB time=00:01:02.92 bitrate= 422.6kbits/s speed=2.5x\n"
+    assert encoded_seconds(said) == 62.92
+    assert encoded_seconds("Conversion failed!") == 0.0
+    assert encoded_seconds("frame=    0 fps=0.0 q=0.0 size= 0KiB time=N/A bitrate=N/A\r") == 0.0
 
 
 @given(st.text())
