@@ -11,7 +11,8 @@ import pytest
 from appliance.model import PairingState, PairMethod, SessionState
 from appliance.pairing import redis_client
 from appliance.problems import ProblemError
-from appliance.protocol import PairFailed
+from appliance.protocol import LogIn, Paired, PairFailed, Signal, SignalKind
+from tests.daemon_fakes import FakeWorker
 from tests.integration.pairing.rig import CODE_LIFE_S, ONLINE, OTHER_PHONE, PAIRED, PHONE, Rig
 
 
@@ -146,6 +147,37 @@ async def test_slots_bound_what_is_under_way_and_the_rest_has_a_position(rig: Ri
     worker.report(PairFailed(reason="refused", code=400))
     await rig.ended(service, first.id)
     assert (await rig.worker()).session == "two"
+
+
+async def test_two_at_a_time_log_in_for_the_first_time(rig: Rig) -> None:
+    """Whatever becomes of those two, their turns go to the next."""
+    service = await rig.service(heavy=2)
+    workers = []
+    for number, session in enumerate(("one", "two", "three", "four")):
+        if session not in rig.sessions.views:
+            await rig.sessions.create(session, session)
+        phone = f"+22177123450{number}"
+        workers.append(await rig.shown(service, session, phone))
+    for number, worker in enumerate(workers):
+        worker.report(Paired(jid=f"22177123450{number}:3@s.whatsapp.net", lid=f"{number}:3@lid"))
+        await rig.until(service, worker.attempt_id, lambda view: view.state is PairingState.CONFIRMING)
+
+    def have_turn() -> list[str]:
+        return [worker.session for worker in workers if LogIn() in worker.commands]
+
+    async def turn_of(worker: FakeWorker) -> None:
+        async with asyncio.timeout(5):
+            while LogIn() not in worker.commands:  # noqa: ASYNC110 - a command to a worker sends no event
+                await asyncio.sleep(0.01)
+
+    await turn_of(workers[1])
+    assert have_turn() == ["one", "two"]
+    workers[0].report(ONLINE)
+    await turn_of(workers[2])
+    assert have_turn() == ["one", "two", "three"]
+    workers[1].report(Signal(kind=SignalKind.CONNECT_FAILURE, code=400))
+    await turn_of(workers[3])
+    assert (await rig.ended(service, workers[1].attempt_id)).state is PairingState.REFUSED
 
 
 @pytest.mark.parametrize("hangs", ["fork", "worker", "phone"])
