@@ -42,7 +42,7 @@ def picture(app: AmdaTui) -> str:
 
 async def until(pilot: Run, check: Callable[[], bool]) -> None:
     """Let the interface work until something is so; bounded by the number of turns."""
-    for _ in range(200):
+    for _ in range(1000):  # some 20 s: a machine that runs other tests beside these is slow
         if check():
             return
         await pilot.pause(0.02)
