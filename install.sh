@@ -27,6 +27,10 @@
 #   --sha256 HEX      what the archive behind --from must be; required for an address
 #   --offline BUNDLE  a bundle of provisioning/release: nothing is downloaded
 #   --no-minio        keep media in a folder, not in an S3 server
+#   --minio-binary FILE                    this server of the MinIO API: the one that is here, or the maintained Silo
+#   --minio-url URL --minio-sha256 HEX     by its pinned download, are taken otherwise
+#   --build-minio     build MinIO's last published source (five minutes; it has known holes)
+#   --s3-url URL --s3-credentials FILE     an S3 that exists elsewhere; the file says access_key and secret_key
 #
 # It can be run again at any time: it makes what is missing, starts again only what changed, never makes a secret anew
 # and never overwrites a setting that was edited (the new default is put beside it, FILE.new). An interrupted run is
@@ -38,6 +42,7 @@
 # Redis server, libmagic and ffmpeg come as wheels where the system has none (ffmpeg on x86-64 only).
 #
 # Variables: AMDA_<SECTION>_<KEY> sets any setting (amda config show lists them); secrets are named by files.
+# AMDA_MINIO_ADDRESS=127.0.0.1:9000 is where the object store listens.
 # AMDA_PYTHON=/path/to/python3 picks the interpreter. pip's own count too: PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY, …
 #
 # Exit status, and the number of the error that is printed with its remedy:

@@ -1,6 +1,6 @@
 """Writes settings for a server, from the same definitions that read them; install.sh runs it with the release's Python.
 
-settings.py amda                          amda.toml: what differs on a server, and AMDA_… variables
+settings.py amda [SECTION.KEY=VALUE…]     amda.toml: what differs on a server, what is given, and AMDA_… variables
 settings.py redis --folder DIR --socket PATH --password-file FILE
 """
 
@@ -31,9 +31,10 @@ HEAD = """\
 """
 
 
-def amda(environ: dict[str, str]) -> str:
+def amda(chosen: list[str], environ: dict[str, str]) -> str:
     """The settings that are not defaults. Raises ConfigError that names the variable."""
-    given = {**SERVER, **environ}
+    pairs = (choice.partition("=")[::2] for choice in chosen)
+    given = {**SERVER, **{f"AMDA_{name.replace('.', '_').upper()}": value for name, value in pairs}, **environ}
     settings: Settings = load_settings(Path(os.devnull), given)
     lines, last = [HEAD], ""
     for section, key in given_by(given):
@@ -50,14 +51,14 @@ def amda(environ: dict[str, str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("amda")
+    kinds.add_parser("amda").add_argument("chosen", nargs="*")
     redis = kinds.add_parser("redis")
     for name in ("--folder", "--socket", "--password-file"):
         redis.add_argument(name, type=Path, required=True)
     options = parser.parse_args()
     try:
         if options.kind == "amda":
-            text = amda({name: value for name, value in os.environ.items() if name.startswith("AMDA_")})
+            text = amda(options.chosen, {name: value for name, value in os.environ.items() if name.startswith("AMDA_")})
         else:
             password = options.password_file.read_text("utf-8").strip()
             text = service_configuration(folder=options.folder, socket=options.socket, user="amda", password=password)

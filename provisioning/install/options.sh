@@ -7,7 +7,7 @@ load_choices() {
     [ -r "$CHOICES" ] || return 0
     while IFS='=' read -r key value; do
         case $key in
-            minio | domain) eval "$key=\$value" ;;
+            minio | minio_from | s3_url | domain) eval "$key=\$value" ;;
             AMDA_*[!A-Z0-9_]*) ;;
             AMDA_*) if eval "[ -z \"\${$key+set}\" ]"; then eval "export $key=\$value"; fi ;;
         esac
@@ -24,6 +24,8 @@ save_choices() {
     {
         echo "# What install.sh was told; a later run starts from it. Written by install.sh."
         echo "minio=$minio"
+        echo "minio_from=$minio_from"
+        echo "s3_url=$s3_url"
         echo "domain=$domain"
         for variable in $(setting_variables); do
             eval "printf '%s=%s\n' \"\$variable\" \"\$$variable\""
@@ -38,13 +40,22 @@ bad_argument() {
     exit 2
 }
 
+# value OPTION VALUE…: true if there is one.
+value() { [ $# -gt 1 ] || bad_argument "$1 needs a value"; }
+
 read_options() {
     while [ $# -gt 0 ]; do
         case $1 in
             --dry-run) dry_run=yes ;;
             --yes) yes=yes ;;
             --purge) purge=yes ;;
-            --no-minio) minio=no ;;
+            --no-minio) minio=no s3_url='' ;;
+            --build-minio) minio=auto s3_url='' build_minio=yes ;;
+            --minio-binary) value "$@" && minio=auto s3_url='' minio_binary=$2 && shift ;;
+            --minio-url) value "$@" && minio=auto s3_url='' minio_url=$2 && shift ;;
+            --minio-sha256) value "$@" && minio_sha256=$2 && shift ;;
+            --s3-url) value "$@" && s3_url=$2 && shift ;;
+            --s3-credentials) value "$@" && s3_credentials=$2 && shift ;;
             --from | --sha256 | --offline) shift ;; # install.sh has seen to these
             uninstall | stage) action=$1 ;;
             *) bad_argument "unknown argument '$1'" ;;
@@ -52,4 +63,8 @@ read_options() {
         shift
     done
     if [ -n "$purge" ] && [ "$action" != uninstall ]; then bad_argument "--purge belongs to uninstall"; fi
+    if [ -n "$minio_url" ] && [ -z "$minio_sha256" ]; then bad_argument "--minio-url needs --minio-sha256"; fi
+    if [ -n "$s3_url" ] && [ -z "$s3_credentials" ] && [ ! -e "$SECRETS/s3.toml" ]; then
+        bad_argument "--s3-url needs --s3-credentials FILE"
+    fi
 }

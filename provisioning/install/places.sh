@@ -23,8 +23,9 @@ CHOICES=$ETC/install.conf
 # What we wrote and with which content: anything else has been edited, and is kept.
 WRITTEN=$ETC/.written
 
-# In the order in which they start.
+# In the order in which they start; the object store comes before them where there is one.
 SERVICES='amda-redis.service amda-sessions.service amda.service'
+STORE=amda-minio.service
 TARGET=amda.target
 
 # The files that make a release.
@@ -37,5 +38,17 @@ MEMORY_WANTED_MB=1800
 DISK_FLOOR_MB=2000
 # A clock before this day is wrong: certificates would be refused, and codes would be dead before they are shown.
 CLOCK_FLOOR=1790812800
+# Media may take this much of the disk that holds it; system, releases, databases and what sessions remember need the
+# rest: some 10 GB for sixty of them.
+QUOTA_PERCENT=40
+# Where the object store listens: nobody beyond this machine reaches it.
+MINIO_ADDRESS=${AMDA_MINIO_ADDRESS-127.0.0.1:9000}
+MINIO_BUCKET=amda-media
+# Silo, the maintained server of the MinIO API (https://github.com/pgsty/silo), and what its archives must be.
+SILO_RELEASE=RELEASE.2026-09-16T00-00-00Z
+SILO_VERSION=20260916000000.0.0
+SILO_URL=https://github.com/pgsty/silo/releases/download/$SILO_RELEASE
+SILO_SHA256_x86_64=381e745510a8fb64323d7bb3207f95984b7f4ed826f4fcad318f97683c420c73
+SILO_SHA256_aarch64=6e697d3e1d70f2343fe829cd6820a0b840d4619f1dde546424de80e529636ed2
 # Until the daemon answers after its start: it waits for nothing, but a small machine may be busy.
 HEALTHY_WITHIN_S=60

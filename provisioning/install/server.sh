@@ -9,6 +9,13 @@ purge=
 action=install
 offline=${AMDA_INSTALL_BUNDLE-}
 minio=auto
+minio_from=
+minio_binary=
+minio_url=
+minio_sha256=
+build_minio=
+s3_url=
+s3_credentials=
 domain=
 
 parts=$root/provisioning/install
@@ -26,6 +33,8 @@ parts=$root/provisioning/install
 . "$parts/release.sh"
 # shellcheck source=provisioning/install/settings.sh
 . "$parts/settings.sh"
+# shellcheck source=provisioning/install/store.sh
+. "$parts/store.sh"
 # shellcheck source=provisioning/install/services.sh
 . "$parts/services.sh"
 # shellcheck source=provisioning/install/uninstall.sh
@@ -50,7 +59,7 @@ install_server() {
         uninstall
         return 0
     fi
-    STEPS=8
+    STEPS=9
     if [ "$action" = stage ]; then
         STEPS=4
         stage
@@ -75,10 +84,13 @@ stage() {
 
 install_all() {
     stage
+    step "where media goes"
+    choose_store
     step "secrets and settings"
     settings
     step "programs and units"
     redis_program
+    minio_files
     switch_release
     units
     step "start"

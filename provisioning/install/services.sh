@@ -9,9 +9,12 @@ redis_program() {
     put_file "$found" "$OPT/bin/valkey-server" 0755 root:root amda-redis.service
 }
 
+# The services of this machine, in the order in which they start.
+chosen() { if [ "$store" = minio ]; then echo "$STORE $SERVICES"; else echo "$SERVICES"; fi; }
+
 units() {
     reload=
-    for unit in $SERVICES $TARGET; do
+    for unit in $(chosen) $TARGET; do
         before=$changed
         put_file "$root/systemd/$unit" "$UNITS/$unit" 0644 root:root "$unit"
         if [ "$changed" != "$before" ]; then reload=yes; fi
@@ -19,10 +22,14 @@ units() {
     if [ ! -d "$JOURNALD" ] && ! would "make folder $JOURNALD"; then mkdir -p "$JOURNALD"; fi
     put_file "$root/provisioning/journald.conf" "$JOURNALD/amda.conf" 0644 root:root systemd-journald.service
     if [ -n "$reload" ]; then run systemctl daemon-reload; fi
-    if [ -n "$dry_run" ] || ! systemctl is-enabled --quiet "$TARGET" 2>/dev/null; then
-        run systemctl enable "$TARGET" || fail 32 "$TARGET cannot be enabled" "see the end of $LOG"
-        did "enabled $TARGET"
-    fi
+    enable "$TARGET"
+    if [ "$store" = minio ]; then enable "$STORE"; fi
+}
+
+enable() {
+    if [ -z "$dry_run" ] && systemctl is-enabled --quiet "$1" 2>/dev/null; then return 0; fi
+    run systemctl enable "$1" || fail 32 "$1 cannot be enabled" "see the end of $LOG"
+    did "enabled $1"
 }
 
 # True if the unit runs something older than what was just installed.
@@ -31,18 +38,17 @@ is_stale() {
 }
 
 start_services() {
-    if would "start $TARGET, restart what changed:${restart:- nothing}"; then return 0; fi
-    for unit in systemd-journald.service $SERVICES; do
+    if would "start $(chosen) $TARGET, and again what changed"; then return 0; fi
+    if is_stale systemd-journald.service; then run systemctl restart systemd-journald.service; fi
+    for unit in $(chosen) $TARGET; do
         if is_stale "$unit"; then
             note "restarting $unit"
             run systemctl restart "$unit" || unit_failed "$unit"
-        fi
-    done
-    for unit in $SERVICES $TARGET; do
-        if ! systemctl is-active --quiet "$unit"; then
+        elif ! systemctl is-active --quiet "$unit"; then
             run systemctl start "$unit" || unit_failed "$unit"
             did "started $unit"
         fi
+        if [ "$unit" = "$STORE" ]; then minio_login; fi
     done
 }
 

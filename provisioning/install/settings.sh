@@ -24,11 +24,13 @@ release_python() { (cd / && env -u PYTHONPATH -u PYTHONHOME "$release/.venv/bin/
 settings() {
     make_secret "$SECRETS/redis-password" root:amda
     save_choices
+    s3_login
     if would "write $ETC/amda.toml, $ETC/redis.conf (unless edited)"; then return 0; fi
     release_python "$release/provisioning/settings.py" redis --folder /var/lib/amda-redis \
         --socket /run/amda-redis/redis.sock --password-file "$SECRETS/redis-password" >"$scratch/redis.conf"
     put_file "$scratch/redis.conf" "$ETC/redis.conf" 0640 root:amda-redis amda-redis.service
-    release_python "$release/provisioning/settings.py" amda >"$scratch/amda.toml" ||
+    # shellcheck disable=SC2046  # words without blanks
+    release_python "$release/provisioning/settings.py" amda $(store_settings) >"$scratch/amda.toml" ||
         fail 35 "the settings given by AMDA_… variables cannot be used" "correct the variable that is named above"
     put_file "$scratch/amda.toml" "$ETC/amda.toml" 0640 root:amda amda.service
 }

@@ -18,7 +18,7 @@ uninstall() {
     if [ -d "$JOURNALD" ] && [ -z "$dry_run" ]; then rmdir "$JOURNALD" 2>/dev/null || :; fi
     run systemctl daemon-reload
     if [ -z "$purge" ]; then
-        say "The data is kept: $ETC (settings, secrets), $STATE, $REDIS_STATE. install.sh takes it up again;"
+        say "The data is kept: $ETC (settings, secrets), $STATE, $REDIS_STATE, $MINIO_STATE. install.sh takes it up again;"
         say "  install.sh uninstall --purge deletes it."
         return 0
     fi

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.minio_server import find_minio
 from tests.system.machine import Machine, MachineError, build_release, cache_folder, check_host
 
 PYTHONS = "3.11 3.13"
@@ -28,6 +29,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("published")
     wheels = cache_folder() / "wheels"
     options = ["--offline", platform.machine(), "--python", PYTHONS, "--wheels", str(wheels)]
+    if program := find_minio():
+        options += ["--minio", str(program)]
     build_release(out, [*options, "--base-url", "http://127.0.0.1:8000"])
     return out
 

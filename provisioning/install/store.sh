@@ -1,0 +1,178 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034  # the other files use these
+# store.sh: where media goes. A server of the MinIO API beside the appliance, an S3 that exists elsewhere, or a folder.
+
+# Sets $store to minio, s3 or folder; with minio, $minio_program is the file to install (empty: the installed one stays).
+choose_store() {
+    minio_program=
+    if [ -n "$s3_url" ]; then
+        store=s3
+        note "media: S3 at $s3_url"
+    elif [ "$minio" = no ]; then
+        store=folder
+        note "media: a folder, $STATE/media"
+    elif find_minio; then
+        store=minio
+        note "media: $minio_from, listening on $MINIO_ADDRESS"
+        check_port
+    else
+        store=folder
+        note "media: no server of the MinIO API could be had, so a folder, $STATE/media"
+        note "  later: install.sh --minio-binary FILE, then: amda storage move --to s3"
+    fi
+}
+
+# In this order: one that was given, one that is here, the maintained one by its pinned download.
+find_minio() {
+    if [ -n "$minio_binary" ]; then
+        [ -f "$minio_binary" ] || fail 2 "--minio-binary: there is no file $minio_binary" "name the program"
+        minio_program=$minio_binary minio_from="the program that was given ($minio_binary)"
+    elif [ -n "$minio_url" ]; then
+        fetch_minio "$minio_url" "$minio_sha256" "$minio_url"
+    elif [ -n "$build_minio" ]; then
+        minio_from="MinIO's last published source, built here; it has known holes that loopback and its user limit"
+        build_minio_here
+    elif [ -n "$offline" ] && [ -f "$offline/minio" ]; then
+        minio_program=$offline/minio minio_from="the server of the bundle"
+    elif [ -x "$OPT/bin/minio" ]; then
+        if [ "$minio_from" = "Silo $SILO_RELEASE" ] || ! is_pinned "$minio_from" || [ -n "$offline" ]; then return 0; fi
+        fetch_minio "$SILO_URL/$(silo_archive)" "$(silo_sha256)" "Silo $SILO_RELEASE"
+    elif minio_program=$(command -v silo || command -v minio); then
+        minio_from="the server of this machine ($minio_program)"
+    elif [ -n "$offline" ]; then
+        return 1
+    else
+        fetch_minio "$SILO_URL/$(silo_archive)" "$(silo_sha256)" "Silo $SILO_RELEASE"
+    fi
+}
+
+is_pinned() { case $1 in "Silo "*) return 0 ;; *) return 1 ;; esac; }
+
+silo_archive() {
+    case $(uname -m) in x86_64) machine=amd64 ;; *) machine=arm64 ;; esac
+    echo "silo_${SILO_VERSION}_linux_$machine.tar.gz"
+}
+
+silo_sha256() { eval "echo \"\$SILO_SHA256_$(uname -m)\""; }
+
+# fetch_minio URL SHA256 NAME: false if it cannot be downloaded; a file of another hash ends the installation.
+fetch_minio() {
+    if would "download $1 (SHA-256 $2)"; then
+        minio_from=$3
+        return 0
+    fi
+    [ -n "$2" ] || fail 2 "--minio-url needs --minio-sha256" "its publisher names it"
+    if ! (download "$1" "$scratch/minio.download" "$2"); then
+        if [ -e "$scratch/minio.download" ]; then exit 30; fi
+        return 1
+    fi
+    minio_program=$scratch/minio.download minio_from=$3
+    mkdir -p "$scratch/minio"
+    if tar -C "$scratch/minio" -xzf "$scratch/minio.download" 2>/dev/null; then
+        minio_program=$(find "$scratch/minio" -type f \( -name silo -o -name minio \) | head -n 1)
+        [ -n "$minio_program" ] || fail 31 "there is no server in $1" "name an archive with silo or minio, or the program"
+    fi
+}
+
+build_minio_here() {
+    if would "build MinIO from its last source"; then return 0; fi
+    minio_cache=$scratch
+    # In a shell of its own: minio.sh speaks of $root as the folder that has the Python environment.
+    sh -c '. "$1/scripts/venv.sh" && . "$1/scripts/minio.sh" && minio_cache=$2 && build_minio "$2/minio.built"' \
+        build-minio "$release" "$scratch" || fail 29 "MinIO cannot be built" "see its messages; or --no-minio"
+    minio_program=$scratch/minio.built
+}
+
+# Nobody else may listen where our object store shall.
+check_port() {
+    if systemctl is-active --quiet "$STORE" 2>/dev/null; then return 0; fi
+    port=$(printf '%04X' "${MINIO_ADDRESS##*:}")
+    if cat "$prefix/proc/net/tcp" "$prefix/proc/net/tcp6" 2>/dev/null |
+        awk -v port=":$port" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'; then
+        fail 25 "port ${MINIO_ADDRESS##*:} is taken, and the object store needs it" \
+            "stop what listens there, or choose: AMDA_MINIO_ADDRESS=127.0.0.1:9010, --s3-url URL, --no-minio"
+    fi
+}
+
+# Program, environment and first login of the object store.
+minio_files() {
+    if [ "$store" != minio ]; then
+        leave_minio
+        return 0
+    fi
+    make_user amda-minio "$MINIO_STATE"
+    if [ -n "$minio_program" ]; then put_file "$minio_program" "$OPT/bin/minio" 0755 root:root "$STORE"; fi
+    make_secret "$SECRETS/minio-root" root:root
+    if would "write $ETC/minio.env"; then return 0; fi
+    {
+        echo "# The object store's own settings; its root may log in only while install.sh sets it up."
+        echo "MINIO_ROOT_USER=amda-root"
+        echo "MINIO_ROOT_PASSWORD=$(cat "$SECRETS/minio-root")"
+        echo "MINIO_BROWSER=off"
+        echo "MINIO_UPDATE=off"
+        echo "MINIO_API_TRUSTED_PROXIES=none"
+        echo "# It does not see the limits of its unit."
+        echo "MINIO_MEMLIMIT=200MiB"
+        echo "# More at once are refused, and repeated by the appliance."
+        echo "MINIO_API_REQUESTS_MAX=16"
+        echo "AMDA_MINIO_ADDRESS=$MINIO_ADDRESS"
+    } >"$scratch/minio.env"
+    put_file "$scratch/minio.env" "$ETC/minio.env" 0600 root:root "$STORE"
+}
+
+# Another choice than the last time: its data stays, so that media can be moved out of it.
+leave_minio() {
+    if systemctl is-enabled --quiet "$STORE" 2>/dev/null; then
+        note "the object store goes on until its media was moved: amda storage move --to folder"
+    fi
+}
+
+# The appliance's own user with its own policy on its own bucket. Made once; root may log in only meanwhile.
+minio_login() {
+    if [ "$store" != minio ] || would "make bucket $MINIO_BUCKET and a user that may reach nothing else"; then return 0; fi
+    if scoped_login check; then return 0; fi
+    drop_in=$prefix/run/systemd/system/$STORE.d
+    mkdir -p "$drop_in"
+    printf '[Service]\nEnvironment=MINIO_API_ROOT_ACCESS=on\n' >"$drop_in/setup.conf"
+    run systemctl daemon-reload
+    run systemctl restart "$STORE" || unit_failed "$STORE"
+    scoped_login make || fail 32 "the object store cannot be set up" "its words are above; journalctl -u $STORE has more"
+    rm -rf "$drop_in"
+    run systemctl daemon-reload
+    run systemctl restart "$STORE" || unit_failed "$STORE"
+    did "made bucket $MINIO_BUCKET and the user that may reach nothing else" amda.service
+}
+
+# scoped_login check|make
+scoped_login() {
+    if [ "$1" = check ] && [ ! -e "$SECRETS/s3.toml" ]; then return 1; fi
+    release_python "$release/provisioning/minio_login.py" "$1" --endpoint "http://$MINIO_ADDRESS" \
+        --bucket "$MINIO_BUCKET" --root-password "$SECRETS/minio-root" --credentials "$SECRETS/s3.toml" --owner amda
+}
+
+# The settings of the store, as arguments of settings.py.
+store_settings() {
+    case $store in
+        folder) set -- ;;
+        minio) set -- "storage.kind=s3" "storage.endpoint=http://$MINIO_ADDRESS" "storage.bucket=$MINIO_BUCKET" ;;
+        s3) set -- "storage.kind=s3" "storage.endpoint=$s3_url" ;;
+    esac
+    if [ "$store" != folder ]; then set -- "$@" "storage.credentials=/etc/amda/secrets/s3.toml"; fi
+    if [ "$store" != s3 ]; then set -- "$@" "storage.quota_bytes=$(quota)"; fi
+    printf '%s\n' "$@"
+}
+
+# By the size of the disk, not by what is free now: the same at every run.
+quota() {
+    case $store in minio) place=$MINIO_STATE ;; *) place=$STATE ;; esac
+    while [ ! -d "$place" ]; do place=$(dirname -- "$place"); done
+    df -Pm "$place" | awk -v percent="$QUOTA_PERCENT" 'NR == 2 { printf "%.0f", int($2 * percent / 100) * 1048576 }'
+}
+
+# The login of an S3 elsewhere comes by file and is kept where the appliance reads it.
+s3_login() {
+    if [ "$store" != s3 ] || [ -z "$s3_credentials" ]; then return 0; fi
+    [ -r "$s3_credentials" ] || fail 2 "--s3-credentials: there is no file $s3_credentials" \
+        'write one: access_key = "…" and secret_key = "…"'
+    put_file "$s3_credentials" "$SECRETS/s3.toml" 0600 amda:amda amda.service
+}

