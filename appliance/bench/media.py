@@ -39,10 +39,10 @@ SEED: Final = 1
 PARALLEL_LINKS: Final = 12
 SENDERS: Final = 16
 """Contacts that post at the same moment: the network draws and encrypts as fast as one core can."""
-STORE_S: Final = 420.0
-"""Everything must be stored by then, …"""
+STORE_S: Final = 600.0
+"""What is not stored by then counts as lost, …"""
 LIMIT_S: Final = 540.0
-"""… and the whole rehearsal be over by then, unless something is let go wrong on purpose."""
+"""… and the whole rehearsal has to be over by then, unless something is let go wrong on purpose."""
 WORKER_MIB: Final = 40.0
 DAEMON_MIB: Final = 120.0
 FFMPEG_MIB: Final = 250.0
