@@ -19,7 +19,8 @@ S3_AWAY_S: Final = 120.0
 KILLS: Final = 5
 KILL_PAUSE_S: Final = 6.0
 """Between two kills: the daemon is back and at work again."""
-DISK_BYTES: Final = 4 << 30
+_STEP: Final = 16 << 20
+DISK_BYTES: Final = 2 << 30
 """Of the file system of its own; it lies in memory, and takes what is written to it."""
 LEFT_BYTES: Final = 48 << 20
 """What the one who fills the disk leaves free: less than where intake stops (`capture.min_free_bytes`)."""
@@ -69,18 +70,22 @@ async def _kill_daemon(rig: Rig) -> int:
 async def _fill_disk(rig: Rig) -> int:
     state = rig.settings.paths.state_dir
     ballast = state / "ballast"
-    free = (await asyncio.to_thread(shutil.disk_usage, state)).free
+    await asyncio.to_thread(_fill, ballast)
     say(f"the disk is full for {FULL_S:.0f} s")
-    await asyncio.to_thread(_allocate, ballast, free - LEFT_BYTES)
     await asyncio.sleep(FULL_S)
     await asyncio.to_thread(ballast.unlink)
     say("there is room again")
     return 1
 
 
-def _allocate(path: Path, size: int) -> None:
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(size, 1))
+def _fill(ballast: Path) -> None:
+    """Take what is free but `LEFT_BYTES`, in steps, because others write meanwhile."""
+    with ballast.open("wb") as file:
+        size = 0
+        while (free := shutil.disk_usage(ballast).free - LEFT_BYTES) > 0:
+            step = min(free, _STEP)
+            os.posix_fallocate(file.fileno(), size, step)
+            size += step
 
 
 @contextlib.asynccontextmanager

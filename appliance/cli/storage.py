@@ -52,6 +52,10 @@ def usage(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         return
     print(f"store     {found.store}")
     print(f"used      {size(found.used)} of {size(found.quota)} ({found.share:.0%}), pruning: {found.prune_mode}")
+    held = sum(row.size for row in found.rows)
+    if 0 < held < found.original_size:
+        saved = found.original_size - held
+        print(f"saved     {size(saved)} ({saved / found.original_size:.0%}) by making media smaller")
     print(f"pinned    {size(found.pinned)}")
     if found.foreign:
         print(f"foreign   {size(found.foreign)}: in the store, counted, and not the appliance's own")

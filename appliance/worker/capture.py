@@ -26,6 +26,8 @@ RETRY_S: Final = 5.0
 """Pause when the disk is full: somebody has to make room, and nothing is lost meanwhile."""
 PRUNE_EVERY: Final = 500
 """Messages between two looks at the limits of what is remembered; a look sums up one indexed table."""
+PRUNE_INTERVAL_S: Final = 3600.0
+"""Without any message, what is too old still goes."""
 PRIORITIES: Final = {Category.STATUS.value: 0, Category.VIEW_ONCE.value: 1, Category.DELETED.value: 2}
 """A status vanishes after 24 h; the others' files stay with WhatsApp for weeks."""
 
@@ -79,7 +81,10 @@ class Capture:
             except (OSError, sqlite3.Error) as error:
                 await self._wait_for_space(error)
                 continue
-            await self._wake.wait()
+            try:
+                await asyncio.wait_for(self._wake.wait(), PRUNE_INTERVAL_S)
+            except TimeoutError:
+                await self._prune()
 
     async def _handle(self, entry: InboxEntry) -> None:
         decision, key, message_id = self._judge(entry)

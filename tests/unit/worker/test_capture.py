@@ -179,3 +179,23 @@ async def test_placeholder_is_told_once(harness: Harness) -> None:
     [note] = await harness.settle()
     assert isinstance(note, CaptureNote)
     assert (note.note, note.message_id) == ("view_once_placeholder", "M1")
+
+
+async def test_what_is_too_old_goes_also_when_nothing_comes(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PRUNE_INTERVAL_S", 0.01)
+    looked = asyncio.Event()
+    looks = []
+
+    def prune(_settings: CaptureSettings) -> int:
+        looks.append(1)
+        if len(looks) > 2:
+            looked.set()
+        return 0
+
+    monkeypatch.setattr(harness.store, "prune", prune)
+    task = asyncio.create_task(harness.capture.run())
+    async with asyncio.timeout(10):
+        await looked.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
