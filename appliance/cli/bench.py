@@ -171,3 +171,15 @@ def isolation(
     from appliance.bench import isolation as bench
 
     carry_out(bench.run(sessions=sessions, keep=keep), as_json)
+
+
+@app.command()
+def storage(
+    objects: Annotated[int, typer.Option(min=20_000, max=1_000_000, help="Objects in the index.")] = 100_000,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Look at a full storage and prune ten thousand objects of it, in a real MinIO (AMDA_TEST_MINIO or on PATH)."""
+    from appliance.bench import storage as bench
+
+    carry_out(bench.run(objects=objects, keep=keep), as_json)
