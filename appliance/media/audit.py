@@ -7,6 +7,7 @@ Media comes and goes meanwhile: whatever looks wrong is looked at again before i
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -20,6 +21,9 @@ from appliance.model_storage import CheckReport
 
 NAMED: Final = 100
 """Keys of each kind that a report names; it counts all."""
+
+_CLOCK_S: Final = 5.0
+"""What was stored so shortly before a listing, by a clock that may be set meanwhile, is asked for by itself."""
 
 Progress = Callable[[int], None]
 """Is told how many objects were looked at."""
@@ -41,25 +45,30 @@ class Findings(msgspec.Struct, kw_only=True):
 
 
 class Auditor:
-    def __init__(self, vault: Vault, holdings: Holdings) -> None:
+    def __init__(self, vault: Vault, holdings: Holdings, clock: Callable[[], float] = time.time) -> None:
         self._vault = vault
         self._holdings = holdings
+        self._clock = clock
 
     async def measure(self) -> Findings:
         """Look at everything, change nothing. Raises StoreError."""
-        store, found = self._vault.store, Findings()
+        store, found, began = self._vault.store, Findings(), self._clock()
         wrong = [content async for content in self._compare(store, found)]
         known = await self._holdings.known([*found.strays, *(content.key for content in wrong)])
         found.strays = {
             key: size for key, size in found.strays.items() if key not in known and not self._vault.is_pending(key)
         }
         for content in wrong:
-            if content.key in known:
-                there = await store.stat(content.key)
-                if there is None:
-                    found.missing.append(content.key)
-                elif there.size != known[content.key]:
-                    found.damaged.append(content.key)
+            if content.key not in known:
+                continue
+            if not content.listed and content.stored_at < began - _CLOCK_S:
+                found.missing.append(content.key)  # it was there before the listing began, or never
+                continue
+            there = await store.stat(content.key)
+            if there is None:
+                found.missing.append(content.key)
+            elif there.size != known[content.key]:
+                found.damaged.append(content.key)
         return found
 
     async def check(self, *, repair: bool, hashes: bool, progress: Progress) -> CheckReport:
@@ -107,7 +116,7 @@ class Auditor:
                 content = await anext(contents, None)
             if content is not None and content.key == item.key:
                 if content.size != item.size:
-                    yield content
+                    yield msgspec.structs.replace(content, listed=True)
                 content = await anext(contents, None)
             else:
                 _count_unknown(found, item)

@@ -43,6 +43,9 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     sha256: str
     """Of the bytes as stored."""
+    stored_at: float
+    listed: bool = False
+    """Whether the store lists it, with whatever size."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,18 +119,18 @@ class Holdings:
     async def contents_after(self, key: str, limit: int) -> list[Content]:
         """The contents whose keys follow `key`, in the order of their bytes."""
         rows = await self._database.fetch_all(
-            "SELECT key, size, stored_sha256 FROM objects WHERE key > ? ORDER BY key LIMIT ?", (key, limit)
+            "SELECT key, size, stored_sha256, stored_at FROM objects WHERE key > ? ORDER BY key LIMIT ?", (key, limit)
         )
-        return [Content(key=row["key"], size=row["size"], sha256=row["stored_sha256"]) for row in rows]
+        return _contents(rows)
 
     async def not_moved(self, target: str, key: str, limit: int) -> list[Content]:
         """The contents whose keys follow `key` and that were not yet copied to `target` and compared."""
         rows = await self._database.fetch_all(
-            "SELECT key, size, stored_sha256 FROM objects o WHERE key > ? AND NOT EXISTS"
+            "SELECT key, size, stored_sha256, stored_at FROM objects o WHERE key > ? AND NOT EXISTS"
             " (SELECT 1 FROM moved_objects m WHERE m.key = o.key AND m.target = ?) ORDER BY key LIMIT ?",
             (key, target, limit),
         )
-        return [Content(key=row["key"], size=row["size"], sha256=row["stored_sha256"]) for row in rows]
+        return _contents(rows)
 
     async def note_moved(self, target: str, keys: Sequence[str]) -> None:
         async with self._database.transaction() as connection:
@@ -306,6 +309,13 @@ def _json(keys: Sequence[str]) -> str:
 def _holdings(rows: Iterable[sqlite3.Row]) -> list[Holding]:
     return [
         Holding(key=row["key"], session=row["session"], size=row["size"], newest_at=row["newest_at"]) for row in rows
+    ]
+
+
+def _contents(rows: Iterable[sqlite3.Row]) -> list[Content]:
+    return [
+        Content(key=row["key"], size=row["size"], sha256=row["stored_sha256"], stored_at=row["stored_at"])
+        for row in rows
     ]
 
 

@@ -41,6 +41,7 @@ async def test_all_that_can_differ_is_found_and_put_right_and_nothing_else(rig: 
     (root / views[1].key).write_bytes(b"short")
     content = bytearray((root / views[2].key).read_bytes())
     content[500] ^= 1
+    rig.now += 60
     (root / views[2].key).write_bytes(content)
     await put(rig.store.inner, key(7, "two"), b"stray")
     (root / "readme.txt").write_text("not ours")

@@ -121,7 +121,7 @@ class VaultRig:
     def _vault(self) -> Vault:
         vault = Vault(self.store, self.index, self.holdings, self.settings, self.bus, clock=lambda: self.now)
         self.report = StorageReport(vault, self.holdings, lambda: self.now)
-        self.auditor = Auditor(vault, self.holdings)
+        self.auditor = Auditor(vault, self.holdings, lambda: self.now)
         self.keeper = StoreKeeper(vault, self.auditor, self.holdings, self.bus)
         return vault
 
