@@ -63,14 +63,16 @@ build_minio() (
         >"$work/log" 2>&1 &
     build_job=$!
     show_building "$build_job"
-    if wait "$build_job" && "$work/bin/minio" --version >/dev/null 2>&1; then
-        build_job=
+    built=0
+    wait "$build_job" || built=$?
+    build_job=
+    if [ "$built" -eq 0 ] && "$work/bin/minio" --version >/dev/null 2>&1; then
         mv "$work/bin/minio" "$1"
-    else
-        build_job=
-        tail -n 5 "$work/log" | sed 's/^/  go: /' >&2
-        exit 1
+        exit 0
     fi
+    [ "$built" -ne 124 ] || say "  stopped: it did not end within $((MINIO_BUILD_S / 60)) minutes"
+    tail -n 5 "$work/log" | sed 's/^/  go: /' >&2
+    exit 1
 )
 
 obtain_minio() {
