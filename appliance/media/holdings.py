@@ -48,6 +48,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the store lists it, with whatever size."""
 
 
+class CategorySum(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held of one category."""
+
+    objects: int
+    size: int
+
+
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which holdings; a content counts as old, or as of a category, only if every item that refers to it is."""
 
@@ -80,6 +87,13 @@ class Holdings:
             (day, week, month),
         )
         return [UsageRow(**dict(row)) for row in rows]
+
+    async def by_category(self) -> dict[Category, CategorySum]:
+        """Contents and bytes as stored, for metrics."""
+        rows = await self._database.fetch_all(
+            "SELECT category, count(*) AS objects, sum(size) AS size FROM objects GROUP BY category"
+        )
+        return {Category(row["category"]): CategorySum(objects=row["objects"], size=row["size"]) for row in rows}
 
     async def stored_since(self, since: float) -> int:
         """Bytes that came since then and are still there, and those that were removed since then."""

@@ -103,7 +103,7 @@ class MediaIndex:
         conditions, values = ["1"], list[Any]()
         for condition, value in (
             ("session = ?", session),
-            ("category = ?", category),
+            ("category = ?" if session is None else "+category = ?", category),  # + : by the session's index
             ("kind = ?", kind),
             ("sent_at >= ?", since),
             ("sent_at < ?", until),
