@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from appliance.minio_server import MinioServer
 from tests.integration.daemon.rig import DATA, ApiRig
 from tests.integration.daemon.test_cli import Amda
 
@@ -84,3 +86,57 @@ async def test_export_writes_each_file_once_and_lists_all(api_rig: ApiRig, amda:
     rows = [json.loads(line) for line in (target / "index.jsonl").read_text().splitlines()]
     assert {(target / row["key"]).read_bytes() for row in rows} == {DATA + b"\0", DATA + b"\x01"}
     assert (target / "index.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+async def test_check_tells_what_differs_with_its_exit_status_and_repairs(api_rig: ApiRig, amda: Amda) -> None:
+    for number in range(3):
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
+    assert (await amda("storage", "job"))[:2] == (0, "There was no check and no move since the daemon started.\n")
+    status, out, _ = await amda("storage", "check", "--hashes", "--json")
+    assert (status, json.loads(out)["objects"], json.loads(out)["damaged"]) == (0, 3, 0)
+    [first] = await api_rig.index.search(limit=1)
+    (api_rig.settings.storage.path / first.key).unlink()
+    status, out, _ = await amda("storage", "check")
+    assert status == 1
+    assert "missing   1" in out
+    assert first.key in out
+    status, out, _ = await amda("storage", "check", "--repair")
+    assert (status, "missing   1 (repaired)" in out) == (0, True)
+    assert (await amda("storage", "check", "--json"))[0] == 0
+    assert (await amda("storage", "job"))[1].startswith("check  done  2 of 2 objects")
+    assert len(await _ids(amda)) == 2
+
+
+async def test_move_without_settings_for_it_names_what_is_missing(api_rig: ApiRig, amda: Amda) -> None:
+    status, _, error = await amda("storage", "move", "--to", "s3")
+    assert status == 2
+    assert "endpoint is missing" in error
+    assert "what to do" in error
+
+
+@pytest.mark.minio
+async def test_move_to_s3_and_back_while_media_comes_in(api_rig: ApiRig, amda: Amda, tmp_path: Path) -> None:
+    for number in range(5):
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
+    server = MinioServer(tmp_path / "minio")
+    await server.start()
+    settings = msgspec.structs.replace(
+        api_rig.settings.storage, endpoint=server.endpoint, credentials=server.credentials_file
+    )
+    api_rig.media.vault.apply_settings(settings)
+    status, out, error = await amda("storage", "move", "--to", "s3", "--json")
+    assert (status, error) == (0, "")
+    report = json.loads(out)
+    assert (report["copied"], report["removed"]) == (5, 0)
+    assert (Path(report["backup"]) / "amda.db").exists()
+    await api_rig.capture("one", "M5", DATA + bytes([5]))
+    assert "S3 bucket amda-media" in (await amda("storage", "usage"))[1]
+    for media in await _ids(amda):
+        assert (await amda("media", "get", media, "-o", str(tmp_path / media)))[0] == 0
+    assert (await amda("storage", "move", "--to", "s3", "--remove-old"))[1].startswith("5 old copies deleted")
+    assert not [path for path in settings.path.rglob("*") if path.is_file()]
+    status, out, _ = await amda("storage", "move", "--to", "folder", "--remove-old", "--json")
+    assert (status, json.loads(out)["copied"], json.loads(out)["removed"]) == (0, 6, 6)
+    assert (await amda("storage", "check", "--hashes"))[0] == 0
+    await api_rig.media.vault.store.close()
+    await server.stop()

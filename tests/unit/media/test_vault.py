@@ -121,6 +121,10 @@ async def test_session_quota_takes_from_that_session_alone(make: Make) -> None:
         "two": True,
     }
     assert (await rig.index.get(other.id)) is not None
+    assert (await rig.holdings.by_category())[Category.STATUS].size == rig.vault.used
+    shares = (await rig.keeper.quota_use()).sessions
+    assert shares["one"] <= 1
+    assert shares["two"] == pytest.approx(900 / 1024, abs=0.001)
     assert {removal.reason for removal in await rig.holdings.removals(100)} == {"session quota"}
 
 

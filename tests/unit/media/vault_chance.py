@@ -54,7 +54,11 @@ class Chance:
 
     async def prune(self) -> None:
         self.rig.now += self.rng.choice((0, 3600, 8 * DAY_S))
-        await self.rig.vault.prune(PruneRequest(to_size=self.rng.choice((None, 45 * MIB, 30 * MIB))))
+        await self.rig.vault.prune(
+            PruneRequest(
+                to_size=self.rng.choice((None, self.rig.store.quota * 9 // 10, self.rig.store.quota * 6 // 10))
+            )
+        )
 
     async def check(self) -> None:
         await self.rig.store.measure()
@@ -85,5 +89,5 @@ async def take_chances(rig: VaultRig, *, steps: int, seed: int) -> None:
             await chance.check()
     await chance.check()
     assert kills >= steps // 200
-    assert rig.store.most > 0.9 * QUOTA, "the quota was put to the test"
+    assert rig.store.most > 0.9 * rig.store.quota, "the quota was put to the test"
     assert all([await rig.index.get(media) is not None for media in chance.pinned])
