@@ -39,7 +39,7 @@ class Access:
     async def open(cls, database: Database, settings: ApiSettings) -> Self:
         tokens = TokenStore(database)
         await tokens.load()
-        return cls(settings, tokens, AuditLog(database), Repeats(database))
+        return cls(settings, tokens, AuditLog(database, settings.record_s), Repeats(database))
 
     def resources(self) -> Sequence[Resource]:
         """What the API shows of this."""

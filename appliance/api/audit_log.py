@@ -14,8 +14,6 @@ import structlog
 from appliance.database import Database
 from appliance.model_access import AuditEntry, AuditPage, AuditQuery
 
-REFUSALS_EVERY_S: Final = 10.0
-"""Refusals are written down at most this often, those of one kind and address as one row."""
 REFUSALS_TOGETHER: Final = 50
 """Rows at a time; what many addresses do at once is summed up: a million strangers must not fill the disk."""
 _OTHERS: Final = "others"
@@ -38,9 +36,10 @@ class Deed:
 
 
 class AuditLog:
-    """`run()` writes down what `refuse` has collected, until it is cancelled."""
+    """`run()` writes down what `refuse` has collected, until it is cancelled. `pause_s`: at most so often."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, pause_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._pause_s = pause_s
         self._database = database
         self._clock = clock
         self._refused: dict[Deed, int] = {}
@@ -65,7 +64,7 @@ class AuditLog:
         while True:
             await self._some.wait()
             await self.flush()
-            await asyncio.sleep(REFUSALS_EVERY_S)
+            await asyncio.sleep(self._pause_s)
 
     async def flush(self) -> None:
         """Write down the refusals that are collected."""

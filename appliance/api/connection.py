@@ -27,15 +27,21 @@ LINGER_S: Final = 1.0
 
 
 class Connection(web.RequestHandler):
-    """`released` is called once, when the connection has ended."""
+    """`spoken` is called when a request has come, `released` when the connection has ended."""
 
     __slots__ = (
-        *("_audit", "_busy", "_header_timer", "_released", "_settings", "_stall_timer"),
+        *("_audit", "_busy", "_header_timer", "_released", "_settings", "_spoken", "_stall_timer"),
         *("endless", "peer", "token"),
     )
 
     def __init__(
-        self, server: web.Server, peer: Peer, settings: ApiSettings, audit: AuditLog, released: Callable[[], None]
+        self,
+        server: web.Server,
+        peer: Peer,
+        settings: ApiSettings,
+        audit: AuditLog,
+        spoken: Callable[[], None],
+        released: Callable[[], None],
     ) -> None:
         options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
         super().__init__(
@@ -52,6 +58,7 @@ class Connection(web.RequestHandler):
         """Whether the present request has no end: of a token that is revoked, it is cut."""
         self._settings = settings
         self._audit = audit
+        self._spoken = spoken
         self._released = released
         self._busy = False
         self._header_timer: asyncio.TimerHandle | None = None
@@ -59,6 +66,7 @@ class Connection(web.RequestHandler):
 
     def begin(self) -> None:
         """A request has arrived with all its headers."""
+        self._spoken()
         self._busy = True
         self._header_timer = _stop(self._header_timer)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import grp
 import ipaddress
 import os
@@ -48,8 +49,8 @@ _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger(__name__)
 
-ConnectionFactory = Callable[[Peer, Callable[[], None]], Connection]
-"""A connection for a peer, and what to call when it has ended."""
+ConnectionFactory = Callable[[Peer, Callable[[], None], Callable[[], None]], Connection]
+"""A connection for a peer; what to call when it has sent a request, and when it has ended."""
 
 
 class Door(Protocol):
@@ -62,29 +63,63 @@ class Door(Protocol):
         ...
 
 
+class Visit:
+    """One connection, from its acceptance to its end. `end`: how to end it from outside."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.end: Callable[[], None] = lambda: None
+
+
 class Turnstile:
-    """Counts who is inside: at most `limit`, and `each` with the same name."""
+    """Counts who is inside: at most `limit`, and `each` with the same name.
+
+    When it is full, whoever has waited longest without asking for anything makes room: thousands of connections that
+    never speak keep nobody out who does.
+    """
 
     def __init__(self, limit: int, each: int) -> None:
         self._limit = limit
         self._each = each
         self._inside: dict[str, int] = {}
-        self._total = 0
+        self._visits: set[Visit] = set()
+        self._silent: dict[Visit, None] = {}
+        """In order of coming: those that have not sent a request yet."""
 
-    def enter(self, name: str, *, bounded: bool = True) -> bool:
-        """`bounded`: whether there is a limit for this name."""
+    def enter(self, name: str, *, bounded: bool = True) -> Visit | None:
+        """`bounded`: whether there is a limit for this name. None: no room."""
         mine = self._inside.get(name, 0)
-        if self._total >= self._limit or (bounded and mine >= self._each):
-            return False
-        self._inside[name] = mine + 1
-        self._total += 1
-        return True
+        if bounded and mine >= self._each:
+            return None
+        if len(self._visits) >= self._limit and not self._make_room():
+            return None
+        visit = Visit(name)
+        self._visits.add(visit)
+        self._silent[visit] = None
+        self._inside[name] = self._inside.get(name, 0) + 1
+        return visit
 
-    def leave(self, name: str) -> None:
-        self._total -= 1
-        self._inside[name] -= 1
-        if not self._inside[name]:
-            del self._inside[name]
+    def has_spoken(self, visit: Visit) -> None:
+        """A request has come from it: it is not put out any more."""
+        self._silent.pop(visit, None)
+
+    def leave(self, visit: Visit) -> None:
+        """It has ended; safe to call again."""
+        if visit not in self._visits:
+            return
+        self._visits.discard(visit)
+        self._silent.pop(visit, None)
+        self._inside[visit.name] -= 1
+        if not self._inside[visit.name]:
+            del self._inside[visit.name]
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        self.leave(oldest)
+        oldest.end()
+        return True
 
 
 class _Accepting:
@@ -134,41 +169,45 @@ class _Accepting:
             sock.close()
             return
         refusal = self._refusal(peer)
-        if not refusal and not self._turnstile.enter(name, bounded=bounded):
-            refusal = "too_many_connections"
-        if refusal:
-            self._audit.refuse(Deed(peer.who, peer.door, peer.address, refusal))
+        visit = None if refusal else self._turnstile.enter(name, bounded=bounded)
+        if visit is None:
+            self._audit.refuse(Deed(peer.who, peer.door, peer.address, refusal or "too_many_connections"))
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
             sock.close()
             return
-        task = asyncio.create_task(self._serve(sock, peer, name), name="enter")
+        task = asyncio.create_task(self._serve(sock, peer, visit), name="enter")
         self._entering.add(task)
         task.add_done_callback(self._entering.discard)
+        visit.end = functools.partial(self._put_out, task, peer)
 
-    async def _serve(self, sock: socket.socket, peer: Peer, name: str) -> None:
-        released = False
-
-        def release() -> None:
-            nonlocal released
-            if not released:
-                released = True
-                self._turnstile.leave(name)
-
+    async def _serve(self, sock: socket.socket, peer: Peer, visit: Visit) -> None:
+        """Until the connection is made: with TLS, that is after the handshake."""
+        connection = self._make(
+            peer,
+            functools.partial(self._turnstile.has_spoken, visit),
+            functools.partial(self._turnstile.leave, visit),
+        )
         loop = asyncio.get_running_loop()
         handshake_s = None if self._tls is None else HANDSHAKE_S
         try:
             await loop.connect_accepted_socket(
-                lambda: self._make(peer, release), sock, ssl=self._tls, ssl_handshake_timeout=handshake_s
+                lambda: connection, sock, ssl=self._tls, ssl_handshake_timeout=handshake_s
             )
-        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            visit.end = functools.partial(connection.cut, "silent_when_full")
+        except OSError as error:  # TimeoutError and ssl.SSLError are among them
             self._audit.refuse(Deed(peer.who, peer.door, peer.address, "handshake_failed", detail=_reason(error)))
+            self._turnstile.leave(visit)
             sock.close()
-            release()
         except BaseException:
+            self._turnstile.leave(visit)
             sock.close()
-            release()
             raise
+
+    def _put_out(self, task: asyncio.Task[None], peer: Peer) -> None:
+        """End a connection that is still in its handshake."""
+        self._audit.refuse(Deed(peer.who, peer.door, peer.address, "silent_when_full"))
+        task.cancel()
 
     def _peer(self, sock: socket.socket, address: Any) -> tuple[Peer, str, bool]:
         """Who it is, under what name it is counted, and whether that name is bounded."""

@@ -42,7 +42,7 @@ HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document, ready to be encoded."""
     structs = _structs(routes)
-    _, components = msgspec.json.schema_components(structs, ref_template=_TEMPLATE)
+    _, components = msgspec.json.schema_components(structs, ref_template=_TEMPLATE, schema_hook=_any_value)
     for struct in structs:
         _describe(struct, components)
     queries = {route.signature.query for route in routes if route.signature.query is not None}
@@ -172,13 +172,20 @@ def _responses(route: Route) -> dict[str, Any]:
     return responses
 
 
+def _any_value(kind: type) -> dict[str, Any]:
+    """The schema of `object`, which says nothing: any JSON. Raises NotImplementedError for a type of ours."""
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(f"{kind} has no JSON schema")
+
+
 def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:
     return {"$ref": _TEMPLATE.format(name=struct.__name__)}
 
 
 def _plain_schema(hint: Any) -> dict[str, Any]:
     """The schema of a plain type, in place."""
-    (schema,), _ = msgspec.json.schema_components([hint], ref_template=_TEMPLATE)
+    (schema,), _ = msgspec.json.schema_components([hint], ref_template=_TEMPLATE, schema_hook=_any_value)
     return schema
 
 

@@ -101,10 +101,10 @@ class ApiServer:
             except OSError as error:
                 _log.error("the new certificate cannot be used; the old one stays", error=str(error))
 
-    def _connection(self, peer: Peer, released: Callable[[], None]) -> Connection:
+    def _connection(self, peer: Peer, spoken: Callable[[], None], released: Callable[[], None]) -> Connection:
         server = self._runner.server
         assert server is not None  # noqa: S101 - the doors are open only between setup and cleanup
-        return Connection(server, peer, self._access.settings, self._access.audit, released)
+        return Connection(server, peer, self._access.settings, self._access.audit, spoken, released)
 
     def _record(self, routes: Sequence[Route]) -> Middleware:
         """Whatever changes something is recorded: who, from where, what, and how it ended."""

@@ -57,6 +57,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: Annotated[Seconds, Meta(description="A connection without a request is closed after this.")] = 75
     """More than the 60 s for which common proxies keep theirs, so that they close first."""
     stall_s: Annotated[Seconds, Meta(description="A client that takes nothing of its answer for so long is cut.")] = 30
+    record_s: Annotated[Seconds, Meta(description="How often what was refused at the doors is written down.")] = 10
+    """Together, one row for each kind and address; each time costs a write to the disk."""
     audit_days: Annotated[Count, Meta(description="Entries of the audit older than this are deleted.")] = 365
 
     def __post_init__(self) -> None:

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.api.access import Access
-from appliance.api.settings import ApiSettings
 from appliance.database import Database
 from appliance.events import EventBus
-from appliance.pairing.redis_client import RedisClient
 from appliance.redis_server import RedisServer
 from tests.integration.daemon.rig import ApiRig
 
@@ -42,12 +39,5 @@ async def bus(database: Database) -> EventBus:
 async def api_rig(
     tmp_path: Path, database: Database, bus: EventBus, redis_server: RedisServer
 ) -> AsyncIterator[ApiRig]:
-    redis = RedisClient(f"unix://{tmp_path}/run/redis.sock")
-    made = ApiRig(tmp_path, database, bus, redis, await Access.open(database, ApiSettings()))
-    await made.pairing.load()
-    await made.server.start()
-    yield made
-    await made.pairing.close()
-    await bus.close()
-    await made.server.stop()
-    await redis.close()
+    async with ApiRig.open(tmp_path, database, bus) as made:
+        yield made

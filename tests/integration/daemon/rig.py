@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from appliance.api.access import Access
 from appliance.api.documentation import described_table
-from appliance.api.events import EventsResource
-from appliance.api.media import MediaResource
-from appliance.api.pairings import PairingsResource
+from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
-from appliance.api.sessions import SessionsResource
-from appliance.api.status import Health, StatusResource
-from appliance.api.storage import StorageResource
-from appliance.config import Limits, read_settings
+from appliance.api.status import Health
+from appliance.config import LoadedSettings, read_settings
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.history.facts import live_source
+from appliance.history.ledger import Ledger
+from appliance.history.service import HistoryService
 from appliance.media.room import MediaRoom
 from appliance.model import MediaKind
+from appliance.model_api import Readiness
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
@@ -33,47 +36,87 @@ DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
 class ApiRig:
-    def __init__(self, folder: Path, database: Database, bus: EventBus, redis: RedisClient, access: Access) -> None:
-        environment = {"AMDA_PATHS_STATE_DIR": str(folder), "AMDA_LIMITS_SESSIONS": "3"}
-        loaded = read_settings(None, environment)
+    """Made by `open`; every resource that the daemon has. `server` is to be started."""
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        environment: dict[str, str],
+        database: Database,
+        bus: EventBus,
+        redis: RedisClient,
+        access: Access,
+        media: MediaRoom,
+        history: HistoryService,
+        sessions: FakeSessions,
+    ) -> None:
         self.settings = loaded.settings
-        watch = SettingsWatch(loaded, environment)
         self.bus = bus
-        self.sessions = FakeSessions()
-        self.media = MediaRoom(self.settings, self.settings.storage.kind, database, bus)
-        self.index, self.intake = self.media.index, self.media.intake
-        self.pairing = PairingService(self.sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
-        health = Health(
-            *(
-                lambda: self.sessions.fork_server_trouble,
-                self.pairing,
-                lambda: self.intake.state,
-                folder,
-                watch.trouble,
-            ),
-            lambda: 1 << 20,
-        )
         self.access = access
+        self.sessions = sessions
+        self.media = media
+        self.history = history
+        self.pairing = PairingService(sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
+        watch = SettingsWatch(loaded, environment)
         self.routes = described_table(
-            SessionsResource(self.sessions, self.index, lambda: self.settings.limits.sessions),
-            PairingsResource(self.pairing),
-            MediaResource(self.index, self.media.vault, self.media.aside, lambda: self.intake.state),
-            StorageResource(self.media),
-            EventsResource(bus),
-            StatusResource(
-                settings=watch,
+            *all_resources(
                 node_id="node",
                 started_at=time.time(),
-                sessions=self.sessions,
-                media=self.index,
-                intake=lambda: self.intake.state,
+                database=database,
                 bus=bus,
-                health=health,
+                watch=watch,
+                health=Health(
+                    lambda: self.sessions.fork_server_trouble,
+                    self.pairing,
+                    lambda: media.state,
+                    self.settings.paths.state_dir,
+                    watch.trouble,
+                    lambda: 1 << 20,
+                ),
+                sessions=sessions,
+                pairing=self.pairing,
+                media=media,
+                history=history,
             ),
             *access.resources(),
         )
-        self.socket = folder / "run" / "api.sock"
-        self.server = ApiServer(self.routes, self.socket, Limits(request_bytes=4096, request_s=30), access)
+        self.socket = self.settings.paths.api_socket
+        self.server = ApiServer(self.routes, self.socket, self.settings.limits, access)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, folder: Path, database: Database, bus: EventBus, **variables: str) -> AsyncIterator[Self]:
+        """Served until the block ends. `variables`: settings, as `api_listen`."""
+        given = {"paths_state_dir": str(folder), "limits_sessions": "3", "limits_request_bytes": "4096", **variables}
+        environment = {f"AMDA_{name.upper()}": value for name, value in given.items()}
+        loaded = read_settings(None, environment)
+        settings, sessions = loaded.settings, FakeSessions()
+
+        async def readiness() -> Readiness:
+            return Readiness(ready=True, degraded=[])
+
+        async with contextlib.AsyncExitStack() as stack:
+            media = await stack.enter_async_context(MediaRoom.open(settings, database, bus))
+            history = HistoryService(
+                database=database,
+                ledger=Ledger(database, time.time, whatsapp="2.3000.7"),
+                bus=bus,
+                live=live_source(sessions, readiness, media.keeper.quota_use),
+                settings=settings,
+                node="box",
+                clock=time.time,
+            )
+            await history.load()
+            stack.push_async_callback(history.close)
+            redis = RedisClient(f"unix://{settings.paths.redis_socket}")
+            stack.push_async_callback(redis.close)
+            access = await Access.open(database, settings.api)
+            made = cls(loaded, environment, database, bus, redis, access, media, history, sessions)
+            await made.pairing.load()
+            stack.push_async_callback(made.pairing.close)
+            await stack.enter_async_context(made.server)
+            stack.push_async_callback(bus.close)
+            yield made
 
     async def capture(self, session: str, message_id: str, data: bytes = DATA, sha256: str = "") -> None:
         folder = self.settings.paths.sessions / session / "store" / "spool"
@@ -94,4 +137,4 @@ class ApiRig:
         )
         (folder / f"{message_id}.data").write_bytes(data)
         (folder / f"{message_id}.json").write_bytes(msgspec.json.encode(item))
-        await self.intake.drain(session)
+        await self.media.intake.drain(session)

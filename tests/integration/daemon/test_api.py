@@ -202,3 +202,17 @@ async def test_deep_folders_work(tmp_path: Path, database: Database) -> None:
             await client.status()
     await server.stop()
     assert not (folder / "api.sock").exists()
+
+
+async def test_the_api_describes_itself(api_rig: ApiRig) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(api_rig.socket))) as http:
+        async with http.get("http://amda/v1/openapi.json") as response:
+            assert response.status == 200
+            described, tag = await response.json(), response.headers["ETag"]
+        async with http.get("http://amda/v1/openapi.json", headers={"If-None-Match": tag}) as response:
+            assert (response.status, await response.read()) == (304, b"")
+        async with http.get("http://amda/v1/docs") as response:
+            assert "POST /v1/pairings" in await response.text()
+    declared = {(route.path, route.method.lower()) for route in api_rig.routes}
+    assert {(path, method) for path, methods in described["paths"].items() for method in methods} == declared
+    assert all(operation["summary"] for methods in described["paths"].values() for operation in methods.values())

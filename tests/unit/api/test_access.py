@@ -44,7 +44,7 @@ class World:
         self.clock = Clock()
         self.database = database
         self.tokens = TokenStore(database, self.clock)
-        self.audit = AuditLog(database, self.clock)
+        self.audit = AuditLog(database, 60, self.clock)
         made = ApiSettings(**settings)  # type: ignore[arg-type]
         self.keeper = Gatekeeper(self.tokens, self.audit, made, self.clock)
 
