@@ -40,9 +40,9 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` is shown this once; only its hash is kept."""
+    """`secret` is the whole token as it is sent; it is shown this once, and only its hash is kept."""
 
-    token: str
+    secret: str
     details: TokenView
 
 

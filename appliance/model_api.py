@@ -63,8 +63,38 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
 
 
+class SessionOrder(enum.StrEnum):
+    """By what a listing of sessions is sorted; what is equal is sorted by id."""
+
+    ID = "id"
+    NAME = "name"
+    STATE = "state"
+    SINCE = "since"
+    """When the present state began."""
+    CREATED = "created_at"
+    TRAFFIC = "last_traffic_at"
+    MEMORY = "memory_bytes"
+    MEDIA = "media_bytes"
+    DISCONNECTIONS = "disconnections_today"
+
+
+class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every condition must hold."""
+
+    state: tuple[SessionState, ...] = ()
+    """One of these; none: all."""
+    text: Annotated[str, Meta(min_length=1, max_length=80)] | None = None
+    """Part of id or name, whatever its case."""
+    sort: SessionOrder = SessionOrder.ID
+    descending: bool = False
+    offset: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+
+
 class SessionList(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[SessionView]
+    total: int = 0
+    """That match, on all pages."""
 
 
 class PairRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +104,12 @@ class PairRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """With country code; only for a code."""
     relink: bool = False
     """Link it although it is linked; the old login is kept until the new one has succeeded."""
+
+
+class RelinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    method: PairMethod = PairMethod.CODE
+    phone: Annotated[str, Meta(max_length=40)] | None = None
+    """With country code; only for a code."""
 
 
 class PairingQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +186,17 @@ class MediaPage(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
     next: str | None
     """Give this as `cursor` for the next page; None: this is the last one."""
+
+
+class MediaDeletion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    ids: Annotated[list[ResourceId], Meta(min_length=1, max_length=500)]
+
+
+class MediaDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """`missing` names those that are not there, or not for this caller."""
+
+    deleted: int
+    missing: list[str]
 
 
 class PoisonView(msgspec.Struct, frozen=True, kw_only=True):

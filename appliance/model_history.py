@@ -285,6 +285,7 @@ class UptimeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    session: SessionId | None = None
     ended_since: float | None = None
     """Ended alerts since then, too; without it those of the last day."""
 

@@ -134,6 +134,11 @@ class FakeSessions:
     async def restart(self, session: str) -> SessionView:
         return await self.start(session)
 
+    async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
+        await self.get(session)
+        self.change(session, proxy="none" if proxy == "" else proxy)
+        return self.views[session]
+
     async def capture(self, session: str) -> CaptureView:
         await self.get(session)
         own = self.captures.get(session, CaptureChange())

@@ -49,7 +49,8 @@ class AlertsResource:
     async def list(self, query: AlertQuery) -> AlertList:
         """What is alarming, open ones first, and what ended lately."""
         since = time.time() - DAY_S if query.ended_since is None else query.ended_since
-        return AlertList(alerts=await self._alerts.alerts(since))
+        found = await self._alerts.alerts(since)
+        return AlertList(alerts=[view for view in found if query.session in (None, view.session)])
 
     async def rules(self) -> RuleList:
         """What is watched."""

@@ -8,7 +8,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ _ERROR_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 """Where msgspec says at the end of its message which member is wrong."""
 _BEGUN: Final = web.RequestKey("begun", bool)
 """Set on a request whose response has begun."""
+_SERVER: Final = "amda"
 _SEE_LOG: Final = "Try again; the daemon's log says what happened."
 
 T = TypeVar("T")
@@ -43,11 +44,26 @@ async def read_body(request: web.Request, kind: type[T], limit_s: float) -> T:
         )
     content = await _content(request, limit_s)
     try:
-        return msgspec.json.decode(content or b"{}", type=kind)
+        try:
+            return msgspec.json.decode(content or b"{}", type=kind)
+        except msgspec.ValidationError:  # for JSON, 1.0 is as much a whole number as 1
+            return msgspec.convert(_whole_numbers(msgspec.json.decode(content)), kind)
     except msgspec.ValidationError as error:
         raise invalid_value(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid("body", f"The body is not valid JSON: {error}", "Send a JSON object.") from error
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The same with every float that is a whole number as an integer (JSON Schema, 6.1.1)."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _whole_numbers(one) for key, one in value.items()}
+        case list():
+            return [_whole_numbers(one) for one in value]
+    return value
 
 
 async def _content(request: web.Request, limit_s: float) -> bytes:
@@ -122,9 +138,10 @@ def status_of(error: Exception) -> int:
     return http.HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-async def mark_begun(request: web.Request, _response: web.StreamResponse) -> None:
-    """To be called when a response begins (`on_response_prepare`)."""
+async def mark_begun(request: web.Request, response: web.StreamResponse) -> None:
+    """To be called when a response begins (`on_response_prepare`). Which software answers is nobody's business."""
     request[_BEGUN] = True
+    response.headers["Server"] = _SERVER
 
 
 def _as_problem(request: web.Request, error: Exception) -> ProblemError | None:

@@ -17,7 +17,16 @@ from appliance.media.index import MediaIndex
 from appliance.media.store import StoreError
 from appliance.media.vault import Vault
 from appliance.model import MediaView
-from appliance.model_api import IntakeState, MediaPage, MediaQuery, PoisonList, ResourceId, SessionId
+from appliance.model_api import (
+    IntakeState,
+    MediaDeleted,
+    MediaDeletion,
+    MediaPage,
+    MediaQuery,
+    PoisonList,
+    ResourceId,
+    SessionId,
+)
 from appliance.model_storage import MediaWaiting
 from appliance.problems import invalid, not_found, problem, unavailable
 
@@ -42,6 +51,7 @@ class MediaResource:
             post("/v1/media/set-aside/{session}/{item}/retry", self.retry),
             delete("/v1/media/set-aside/{session}/{item}", self.discard),
             get("/v1/media/{media}", self.show, own_session_check=True),
+            post("/v1/media/delete", self.delete_several, own_session_check=True),
             delete("/v1/media/{media}", self.delete, own_session_check=True),
             put("/v1/media/{media}/pin", self.pin, own_session_check=True),
             delete("/v1/media/{media}/pin", self.unpin, own_session_check=True),
@@ -100,6 +110,16 @@ class MediaResource:
         """Remove the item, pinned or not; its content too, unless another item has the same."""
         view = await self._get(call, media)
         await self._vault.delete_item(view.id)
+
+    async def delete_several(self, call: Call, body: MediaDeletion) -> MediaDeleted:
+        """Remove many items at once, pinned or not."""
+        missing = []
+        for media in dict.fromkeys(body.ids):
+            view = await self._index.get(media)
+            mine = view is not None and call.caller.session in (None, view.session)
+            if not mine or not await self._vault.delete_item(media):
+                missing.append(media)
+        return MediaDeleted(deleted=len(set(body.ids)) - len(missing), missing=missing)
 
     async def pin(self, call: Call, media: ResourceId) -> MediaView:
         """No pruning takes it."""

@@ -20,10 +20,12 @@ import msgspec
 from appliance import __version__
 from appliance.api.dispatch import list_fields
 from appliance.api.http import PROBLEM_TYPE
-from appliance.api.routes import Access, Route
+from appliance.api.routes import EVENT_STREAM, Access, Route
 from appliance.model import Problem
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
+_ANYTHING: Final = frozenset({"*/*", EVENT_STREAM})
+"""What has no schema: stored bytes, and streams, whose events their description names."""
 HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "Idempotency-Key": (
         "Makes a repeated call safe: under one key, which is kept for 24 hours, a thing is created once.",
@@ -151,7 +153,7 @@ def _responses(route: Route) -> dict[str, Any]:
     """Statuses of success one by one, every error as a Problem."""
     responses: dict[str, Any] = {}
     if route.produces is not None:
-        schema = {} if route.produces == "*/*" else {"schema": {"type": "string"}}
+        schema = {} if route.produces in _ANYTHING else {"schema": {"type": "string"}}
         for status in (route.status, *route.also):
             responses[str(status)] = {
                 "description": http.HTTPStatus(status).phrase,

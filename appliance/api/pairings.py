@@ -19,7 +19,9 @@ from appliance.model_api import (
     PairingList,
     PairingQuery,
     PairRequest,
+    RelinkRequest,
     ResourceId,
+    SessionId,
     WaitQuery,
 )
 from appliance.pairing.service import PairingService
@@ -40,6 +42,7 @@ class PairingsResource:
             post("/v1/pairings/lift", self.lift),
             get("/v1/pairings/{pairing}", self.show, own_session_check=True),
             get(EVENTS_PATH, self.follow, produces=EVENT_STREAM, endless=True, own_session_check=True),
+            post("/v1/sessions/{session}/relink", self.relink, status=202),
             post("/v1/pairings/{pairing}/cancel", self.cancel, own_session_check=True),
         )
 
@@ -53,6 +56,10 @@ class PairingsResource:
         Asking again while an attempt is under way returns that attempt, with the code that it shows.
         """
         return await self._pairing.request(body.session, body.method, body.phone, relink=body.relink)
+
+    async def relink(self, session: SessionId, body: RelinkRequest) -> PairingView:
+        """Link a session again although it is linked; the old login is kept until the new one has succeeded."""
+        return await self._pairing.request(session, body.method, body.phone, relink=True)
 
     async def show(self, call: Call, pairing: ResourceId, query: WaitQuery) -> PairingView:
         """One attempt; with `wait_s` as soon as it changes."""

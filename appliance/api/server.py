@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -40,17 +40,25 @@ class ApiServer:
         middlewares = [_connection_in_use, problems(), self._record(routes), _identify(routes, access)]
         self._app = web.Application(middlewares=middlewares, client_max_size=limits.request_bytes)
         self._app.on_response_prepare.append(mark_begun)
-        for route in routes:
-            handler = handler_of(route, limits.request_s, access.settings.body_s, access.repeats)
-            if route.method == "GET":
-                self._app.router.add_get(route.path, handler, allow_head=not route.endless)
-            else:
-                self._app.router.add_route(route.method, route.path, handler)
+        self._add(routes, limits)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         self.tcp = TcpDoor(self._connection, access.audit, access.gatekeeper, access.settings)
         unix = UnixDoor(self._connection, access.audit, socket, access.settings.group)
         self._doors: list[Door] = [unix, self.tcp]
         access.tokens.on_end(self.cut_invalid)
+
+    def _add(self, routes: Sequence[Route], limits: Limits) -> None:
+        """Path by path: what a path has no method for is refused there, and not tried on a path with a parameter."""
+        router = self._app.router
+        for path in dict.fromkeys(route.path for route in routes):
+            allowed = []
+            for route in (route for route in routes if route.path == path):
+                handler = handler_of(route, limits.request_s, self._access.settings.body_s, self._access.repeats)
+                methods = ["GET", "HEAD"] if route.method == "GET" and not route.endless else [route.method]
+                for method in methods:
+                    router.add_route(method, path, handler)
+                allowed += methods
+            router.add_route("*", path, _refuser(allowed))
 
     async def start(self) -> None:
         """Raises PeerError if another process listens on the socket, OSError if a door cannot be opened."""
@@ -131,6 +139,13 @@ class ApiServer:
                     await self._access.audit.record(deed)
 
         return middleware
+
+
+def _refuser(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 def _identify(routes: Sequence[Route], access: Access) -> Middleware:

@@ -10,7 +10,7 @@ from appliance.api.routes import Call, Creates, Route, delete, get, patch, post
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
-from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionId, SessionList, SetSession
+from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionId, SessionList, SessionsQuery, SetSession
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict
 
@@ -38,11 +38,14 @@ class SessionsResource:
             post("/v1/sessions/{session}/restart", self.restart),
         )
 
-    async def list(self, call: Call) -> SessionList:
-        """All sessions, by name."""
+    async def list(self, call: Call, query: SessionsQuery) -> SessionList:
+        """Sessions that match, sorted, page by page; all of them, by id, if nothing is asked for."""
         usage = await self._media.usage()
         views = [_with_media(view, usage) for view in await self._sessions.list()]
-        return SessionList(sessions=[view for view in views if call.caller.session in (None, view.id)])
+        views = [view for view in views if call.caller.session in (None, view.id) and _matches(view, query)]
+        views.sort(key=lambda view: view.id)
+        views.sort(key=lambda view: _rank(getattr(view, query.sort)), reverse=query.descending)
+        return SessionList(sessions=views[query.offset :][: query.limit], total=len(views))
 
     async def create(self, body: CreateSession) -> SessionView:
         """A new session; it is linked to an account by a pairing."""
@@ -88,6 +91,17 @@ class SessionsResource:
         """Unlink the device at WhatsApp and forget the session; its media stays unless `purge`."""
         note = await self._sessions.remove(session, purge=query.purge)
         return Removed(session=session, purged=query.purge, note=note)
+
+
+def _matches(view: SessionView, query: SessionsQuery) -> bool:
+    if query.state and view.state not in query.state:
+        return False
+    return query.text is None or query.text.casefold() in f"{view.id}\n{view.name}".casefold()
+
+
+def _rank(value: str | float | None) -> tuple[bool, str | float]:
+    """Sorts what is not known before everything else."""
+    return (False, 0) if value is None else (True, value)
 
 
 def _with_media(view: SessionView, usage: dict[str, Usage]) -> SessionView:

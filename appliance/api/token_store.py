@@ -106,7 +106,7 @@ class TokenStore:
                 f"There is a token {request.name} already.", "Choose another name, or revoke that one first."
             ) from error
         self._live[token_id] = LiveToken(token_id, request.name, digest, request.scope, request.session, expires_at)
-        return NewToken(token=f"amda_{token_id}_{secret}", details=await self.get(token_id))
+        return NewToken(secret=f"amda_{token_id}_{secret}", details=await self.get(token_id))
 
     async def list(self, *, everything: bool) -> list[TokenView]:
         """Newest first: those that work, or all."""

@@ -34,7 +34,7 @@ def create(
     if as_json:
         print_json(made)
         return
-    print(made.token)
+    print(made.secret)
     print(f"({_words(made.details)}; shown this once)", file=sys.stderr)
 
 

@@ -67,7 +67,7 @@ async def send_until_cut(writer: asyncio.StreamWriter, piece: bytes, total: int)
 
 
 async def token(daemon: DaemonProcess, scope: Scope = Scope.ADMIN) -> str:
-    return (await daemon.client.create_token(secrets.token_hex(4), scope)).token
+    return (await daemon.client.create_token(secrets.token_hex(4), scope)).secret
 
 
 async def still_well(daemon: DaemonProcess, before: int) -> None:

@@ -60,7 +60,7 @@ async def test_what_waits_and_what_was_set_aside_is_shown_and_tried_again(api_ri
     assert (await amda("media", "retry", "one", "broken"))[0] == 0
     waiting = json.loads((await amda("media", "waiting", "--json"))[1])
     assert [(row["session"], row["items"]) for row in waiting["waiting"]] == [("one", 1)]
-    await api_rig.intake.drain("one")
+    await api_rig.media.intake.drain("one")
     assert (await amda("media", "discard", "one", "broken"))[0] == 0
     assert (await amda("media", "discard", "one", "broken"))[0] == 3
     assert json.loads((await amda("media", "waiting", "--json"))[1])["set_aside"] == []

@@ -72,20 +72,20 @@ def world(database: Database) -> World:
 async def test_a_token_works_until_it_expires_or_is_revoked(world: World) -> None:
     made = await world.tokens.create(TokenRequest(name="one", scope=Scope.OPERATE, expires_in_s=60), "user:root")
     other = await world.tokens.create(TokenRequest(name="two"), "user:root")
-    caller = world.call(made.token)
+    caller = world.call(made.secret)
     assert (caller.who, caller.scope, caller.address) == ("token:one", Scope.OPERATE, "192.0.2.7")
     world.clock.now += 60
-    assert world.refusal(made.token) == 401
-    assert world.call(other.token).scope is Scope.READ
+    assert world.refusal(made.secret) == 401
+    assert world.call(other.secret).scope is Scope.READ
     await world.tokens.revoke(other.details.id)
-    assert world.refusal(other.token) == 401
+    assert world.refusal(other.secret) == 401
     assert await world.tokens.list(everything=False) == []
     assert len(await world.tokens.list(everything=True)) == 2
 
 
 async def test_only_the_hash_of_a_token_is_kept(world: World) -> None:
     made = await world.tokens.create(TokenRequest(name="one"), "user:root")
-    secret = made.token.rpartition("_")[2]
+    secret = made.secret.rpartition("_")[2]
     await world.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = await asyncio.to_thread(world.database.path.read_bytes)
     assert b"one" in content
@@ -95,11 +95,11 @@ async def test_only_the_hash_of_a_token_is_kept(world: World) -> None:
 
 async def test_tokens_outlive_a_restart_with_their_last_use(world: World) -> None:
     made = await world.tokens.create(TokenRequest(name="one", session="anna"), "user:root")
-    world.call(made.token)
+    world.call(made.secret)
     await world.tokens.flush()
     again = World(world.database)
     await again.tokens.load()
-    assert again.call(made.token).session == "anna"
+    assert again.call(made.secret).session == "anna"
     (view,) = await TokenStore(world.database).list(everything=True)
     assert (view.last_used_at, view.last_address) == (1000.0, "192.0.2.7")
 
@@ -122,13 +122,13 @@ async def test_what_is_no_token_is_refused(world: World, text: str) -> None:
 async def test_guesses_are_limited_and_recorded_in_few_rows(world: World) -> None:
     good = await world.tokens.create(TokenRequest(name="good"), "user:root")
     late = await world.tokens.create(TokenRequest(name="late"), "user:root")
-    world.call(good.token)
+    world.call(good.secret)
     answers = [world.refusal("amda_000000000000_" + "A" * 43) for _ in range(1000)]
     assert answers[:10] == [401] * 10
     assert set(answers[10:]) == {429}
-    assert world.refusal(late.token) == 429, "a right guess is not told from a wrong one"
-    assert world.call(good.token).scope is Scope.READ, "who was here before is not locked out by others"
-    assert world.call(late.token, Peer("tcp", "192.0.2.8")).scope is Scope.READ
+    assert world.refusal(late.secret) == 429, "a right guess is not told from a wrong one"
+    assert world.call(good.secret).scope is Scope.READ, "who was here before is not locked out by others"
+    assert world.call(late.secret, Peer("tcp", "192.0.2.8")).scope is Scope.READ
     assert await world.recorded() == [
         ("login_while_locked", "192.0.2.7", 991),
         ("locked", "192.0.2.7", 1),
@@ -148,9 +148,9 @@ async def test_rate_is_bounded_for_each_token(database: Database) -> None:
     world = World(database, requests_per_s=10, burst=3)
     made = await world.tokens.create(TokenRequest(name="one"), "user:root")
     for _ in range(3):
-        world.call(made.token)
+        world.call(made.secret)
     with pytest.raises(ProblemError) as caught:
-        world.call(made.token)
+        world.call(made.secret)
     assert (caught.value.problem.status, caught.value.retry_after_s) == (429, pytest.approx(0.1))
     for _ in range(500):
         assert world.call(None, LOCAL).scope is Scope.ADMIN, "the unix socket is not limited"
