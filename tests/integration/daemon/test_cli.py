@@ -144,9 +144,12 @@ async def test_pair_shows_the_code_and_waits_for_the_result(api_rig: ApiRig, amd
     worker = await api_rig.sessions.begun.get()
     worker.report(PairShown(method=PairMethod.CODE, value="ABCD-EFGH", expires_at=time.time() + 100))
     assert process.stdout is not None
+    before = b""
     async with asyncio.timeout(30):
         while b"ABCD-EFGH" not in (line := await process.stdout.readline()):
             assert line
+            before += line
+    assert "Link with phone number instead" in before.decode()
     worker.report(Paired(jid="221771234512:1@s.whatsapp.net", lid="1@lid"))
     worker.report(Signal(kind=SignalKind.CONNECTED))
     async with asyncio.timeout(30):

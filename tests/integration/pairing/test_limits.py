@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.history.alert_rules import evaluate
+from appliance.history.facts import Live, gather
+from appliance.history.ledger import Ledger
+from appliance.history.settings import AlertSettings
 from appliance.model import PairingState, PairMethod, SessionState
+from appliance.model_history import AlertRule
 from appliance.pairing.service import PairingService
 from appliance.problems import ProblemError
 from appliance.protocol import PairFailed, PairShown
@@ -163,3 +168,31 @@ async def test_record_by_day(rig: Rig) -> None:
     row = await rig.database.fetch_one("SELECT * FROM pairings WHERE state = 'linked'")
     assert row is not None
     assert row["created_at"] <= row["started_at"] <= row["shown_at"] <= row["accepted_at"] <= row["ended_at"]
+
+
+async def test_operators_are_alarmed_when_linking_fails_more_often_than_not(rig: Rig) -> None:
+    """From real attempts: what was cancelled does not count, and what was linked does."""
+    service = await rig.service(code_interval_s=1.0, number_interval_s=1.0)
+    alarms = []
+    await service.cancel((await service.request("two", PairMethod.CODE, OTHER_PHONE)).id)
+    for _ in range(5):
+        view = await service.request("one", PairMethod.CODE, PHONE)
+        while (worker := await rig.worker()).attempt_id != view.id:
+            pass
+        worker.report(PairFailed(reason="refused", code=400))
+        await rig.ended(service, view.id)
+        alarms.append(await _alarms(rig))
+    assert alarms == [set(), set(), set(), set(), {"0 of 5 attempts succeeded within 6 h"}]
+    for _ in range(5):
+        await rig.linked(service)
+        rig.sessions.change("one", state=SessionState.NEEDS_PAIRING)
+        rig.clock.offset += 2
+    assert await _alarms(rig) == set()
+
+
+async def _alarms(rig: Rig) -> set[str]:
+    settings = AlertSettings()
+    now = rig.clock()
+    facts = await gather(rig.database, Ledger(rig.database), Live(), settings, now, started_at=now)
+    found = evaluate(facts, settings).conditions
+    return {condition.text for (rule, _), condition in found.items() if rule is AlertRule.PAIRING_RATE}
