@@ -102,7 +102,7 @@ async def _run(loaded: LoadedSettings) -> None:
 
         redis = RedisClient(settings.redis_url, user=settings.redis.user, password_file=settings.redis.password_file)
         stack.push_async_callback(redis.close)
-        pairing = PairingService(sessions, PairingRecord(database), redis, bus, settings.pairing, node_id)
+        pairing = PairingService(sessions, PairingRecord(database), redis, bus, settings.pairing, node_id, wall)
         await pairing.load()
         stack.push_async_callback(pairing.close)
 
