@@ -63,17 +63,17 @@ class DemoApi:
     async def create_session(self, session: str, name: str = "") -> SessionView:
         if session in self.fleet.members:
             raise _refused(f"There is a session {session} already.", 409)
-        await self._tell(self.fleet.create(session, name))
+        await self.tell(self.fleet.create(session, name))
         return self.fleet.members[session].view
 
     async def start_session(self, session: str) -> SessionView:
         self._known(session)
-        await self._tell(self.fleet.start(session))
+        await self.tell(self.fleet.start(session))
         return self.fleet.members[session].view
 
     async def stop_session(self, session: str) -> SessionView:
         self._known(session)
-        await self._tell(self.fleet.stop(session))
+        await self.tell(self.fleet.stop(session))
         return self.fleet.members[session].view
 
     async def restart_session(self, session: str) -> SessionView:
@@ -81,7 +81,7 @@ class DemoApi:
 
     async def remove_session(self, session: str, *, purge: bool = False) -> Removed:
         self._known(session)
-        await self._tell(self.fleet.remove(session))
+        await self.tell(self.fleet.remove(session))
         return Removed(session=session, purged=purge, note=None)
 
     async def pair(
@@ -92,7 +92,7 @@ class DemoApi:
             raise _refused("phone: that is not a number with its country code.", 400)
         chosen = method or (PairMethod.QR if phone is None else PairMethod.CODE)
         view, happened = self.fleet.pair(session, phone, chosen)
-        await self._tell(happened)
+        await self.tell(happened)
         return view
 
     async def pairings(self, session: str | None = None, limit: int = 50) -> list[PairingView]:
@@ -102,7 +102,7 @@ class DemoApi:
 
     async def cancel_pairing(self, pairing: str) -> PairingView:
         _view, happened = self.fleet.cancel(pairing)
-        await self._tell(happened)
+        await self.tell(happened)
         return self.fleet.attempts[pairing].view
 
     async def events(
@@ -115,7 +115,7 @@ class DemoApi:
                 if session in (None, event.session) and event.type.startswith(kind or ""):
                     yield event
             await asyncio.sleep(self._step_s)
-            await self._pass_time()
+            await self.pass_time()
 
     async def uptime(
         self, span: UptimeSpan = UptimeSpan.DAY, session: str | None = None, parts: int | None = None
@@ -184,14 +184,15 @@ class DemoApi:
 
     # ---- how
 
-    async def _pass_time(self) -> None:
+    async def pass_time(self) -> None:
         """However many follow, a second passes once a second."""
         passed = time.monotonic() - self._at
         if passed >= self._step_s / 2:
             self._at = time.monotonic()
-            await self._tell(self.fleet.step(passed * STEP_S / self._step_s))
+            await self.tell(self.fleet.step(passed * STEP_S / self._step_s))
 
-    async def _tell(self, happened: Sequence[EventView]) -> None:
+    async def tell(self, happened: Sequence[EventView]) -> None:
+        """These have happened: whoever follows the events gets them."""
         self._events = [*self._events, *happened][-_KEPT:]
 
     def _known(self, session: str) -> None:

@@ -7,7 +7,7 @@ The figures are shaped like those of a real fleet: most losses heal at once, few
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -125,9 +125,9 @@ class Fleet:
             if grown:
                 yield self._event("media.stored", view.id, size=grown)
 
-    def _lose(self, member: Member) -> Iterator[EventView]:
+    def _lose(self, member: Member, reasons: Sequence[tuple[str, str, int]] = _REASONS) -> Iterator[EventView]:
         """The connection of one session ends; back at once, after a while, or not without a person."""
-        reason, text, _ = self._random.choices(_REASONS, weights=[weight for *_, weight in _REASONS])[0]
+        reason, text, _ = self._random.choices(reasons, weights=[weight for *_, weight in reasons])[0]
         view = member.view
         back = None if reason == "device_removed" else self.now + self._random.expovariate(1 / 2.5) + 0.2
         self._note(view.id, self.now, reason, text, self.now - view.since, back)
@@ -150,6 +150,12 @@ class Fleet:
             wanted=state is not SessionState.STOPPED,
         )
         return self._event("session.state", view.id, state=state.value, detail=detail)
+
+    def shake(self, count: int) -> list[EventView]:
+        """So many sessions that are online lose their connection at once."""
+        online = [member for member in self.members.values() if member.view.state is SessionState.ONLINE]
+        losing = self._random.sample(online, min(count, len(online)))
+        return [event for member in losing for event in self._lose(member, _REASONS[:4])]
 
     # ---- what a person does
 

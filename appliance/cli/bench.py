@@ -162,6 +162,18 @@ def media(
 
 
 @app.command()
+def tui(
+    sessions: Annotated[int, typer.Option(min=1, max=2000, help="How many sessions it shows.")] = 60,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """What the terminal interface costs: time, CPU, bytes and memory, in a real pseudo-terminal of 120 × 40."""
+    from appliance.bench import tui as bench
+
+    carry_out(bench.run(sessions=sessions, keep=keep), as_json)
+
+
+@app.command()
 def isolation(
     sessions: Annotated[int, typer.Option(min=3, max=500, help="How many sessions; two of them misbehave.")] = 60,
     as_json: Json = False,
