@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tui.port import Door
     from tui.store import Store
 
@@ -19,8 +22,24 @@ THEMES: Final = ("dark", "light", "contrast", "plain")
 _DEMO_SESSIONS: Final = 60
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line said."""
+
+    demo: bool = False
+    config: Path | None = None
+    socket: Path | None = None
+    theme: str | None = None
+    language: str | None = None
+    read_only: bool = False
+    sessions: int = _DEMO_SESSIONS
+
+
+def parse(arguments: list[str]) -> Options:
+    """The command line. Without arguments nothing is loaded that could read them."""
+    if not arguments:
+        return Options()
+    import argparse
+
     made = argparse.ArgumentParser(
         prog="amda-tui",
         description="The appliance at a glance. Leaving it stops nothing.",
@@ -35,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--language", metavar="LL", help="en or fr; otherwise by the locale")
     made.add_argument("--read-only", action="store_true", help="look, and change nothing")
     made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help="how many the demo simulates")
-    return made
+    return Options(**vars(made.parse_args(arguments)))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until somebody quits; the exit status."""
     gc.disable()  # until everything is loaded: half of a start is otherwise spent looking for garbage that is not there
-    options = parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         sys.stderr.write(
             "amda-tui: this needs a terminal.\n  what to do: amda status, amda session list, amda events\n"
@@ -67,7 +86,7 @@ class _UsageError(Exception):
     """One line about a mistake on the command line or in the settings."""
 
 
-def _door(options: argparse.Namespace) -> Door:
+def _door(options: Options) -> Door:
     if options.demo:
         import time
 
@@ -85,7 +104,7 @@ def _door(options: argparse.Namespace) -> Door:
     return lambda: ApplianceClient(socket)
 
 
-async def _run(door: Door, options: argparse.Namespace) -> None:
+async def _run(door: Door, options: Options) -> None:
     """The first snapshot is asked for while the terminal library is being loaded."""
     import asyncio
 
@@ -95,13 +114,12 @@ async def _run(door: Door, options: argparse.Namespace) -> None:
     asking = asyncio.create_task(_first_snapshot(door, store))
     app_module = await asyncio.to_thread(_load)
     await asking
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what was loaded stays until the end: nobody needs to look through it for garbage
     gc.enable()
     await app_module.run(door, store, theme=options.theme, read_only=options.read_only)
 
 
-def _load():  # type: ignore[no-untyped-def]
+def _load() -> ModuleType:
     import tui.app
 
     return tui.app

@@ -83,6 +83,8 @@ class Fleet:
         self.members: dict[str, Member] = {}
         self.attempts: dict[str, Attempt] = {}
         self.ledger: list[Disconnection] = []
+        self.losses: dict[str, list[Disconnection]] = {}
+        """The ledger by session."""
         self._random = random.Random(seed)  # noqa: S311 - a story, not a secret
         self._lively = lively
         for index in range(count):
@@ -266,8 +268,8 @@ class Fleet:
             return None
         away = sum(
             max(0.0, min(end, row.back_at or self.now) - max(start, row.at))
-            for row in self.ledger
-            if row.session == session and row.at < end and (row.back_at or self.now) > start
+            for row in self.losses.get(session, ())
+            if row.at < end and (row.back_at or self.now) > start
         )
         return max(0.0, 1 - away / (end - start))
 
@@ -353,26 +355,26 @@ class Fleet:
                     members[index].next_state, members[index].next_at = SessionState.ONLINE, self.now + 20 + 40 * index
 
     def _note(self, session: str, at: float, reason: str, text: str, uptime: float, back: float | None) -> None:
-        self.ledger.append(
-            Disconnection(
-                id=len(self.ledger) + 1,
-                session=session,
-                at=at,
-                reason=reason,
-                text=text,
-                signal="disconnected",
-                code=None,
-                raw="",
-                uptime_s=uptime,
-                connected_at=at - uptime,
-                decision="redial" if back else "stop",
-                charged=False,
-                back_at=back,
-                recovery_s=None if back is None else back - at,
-                engine="demo",
-                whatsapp="demo",
-            )
+        row = Disconnection(
+            id=len(self.ledger) + 1,
+            session=session,
+            at=at,
+            reason=reason,
+            text=text,
+            signal="disconnected",
+            code=None,
+            raw="",
+            uptime_s=uptime,
+            connected_at=at - uptime,
+            decision="redial" if back else "stop",
+            charged=False,
+            back_at=back,
+            recovery_s=None if back is None else back - at,
+            engine="demo",
+            whatsapp="demo",
         )
+        self.ledger.append(row)
+        self.losses.setdefault(session, []).append(row)
 
     def _event(self, kind: str, session: str | None, **data: object) -> EventView:
         self.seq += 1

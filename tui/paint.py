@@ -171,17 +171,20 @@ class Pen:
         self.width = 0
 
     def put(self, text: str, tone: Tone = Tone.TEXT, ground: Ground | None = None) -> Pen:
+        """Blanks have no colour of their own: they join what is beside them, because each piece costs bytes."""
         if text:
-            self._spans.append((text, tone, ground))
             self.width += width_of(text)
+            if self._spans:
+                last, last_tone, last_ground = self._spans[-1]
+                if last_ground is ground and (tone is last_tone or text.isspace() or last.isspace()):
+                    self._spans[-1] = (last + text, last_tone if text.isspace() else tone, ground)
+                    return self
+            self._spans.append((text, tone, ground))
         return self
 
     def cell(self, text: str, width: int, tone: Tone = Tone.TEXT, *, right: bool = False) -> Pen:
         """A column of exactly `width` cells."""
-        if width > 0:
-            self._spans.append((fit(text, width, self._glyphs, right=right), tone, None))
-            self.width += width
-        return self
+        return self.put(fit(text, width, self._glyphs, right=right), tone)
 
     def spans(self, spans: Iterable[Span]) -> Pen:
         for text, tone in spans:

@@ -158,10 +158,10 @@ class _Measured:
 
     def terminal(self) -> Terminal:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
-        environment |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+        environment["AMDA_PATHS_RUN_DIR"] = str(self._socket.parent)
         environment.pop("NO_COLOR", None)
-        command = [sys.executable, "-P", "-m", "tui", "--socket", str(self._socket)]
-        return Terminal(command, package_environment(environment), COLUMNS, ROWS)
+        return Terminal([sys.executable, "-P", "-m", "tui"], package_environment(environment), COLUMNS, ROWS)
 
     async def starts(self) -> None:
         """The median of several starts; the first one warms the disk's cache and does not count."""
