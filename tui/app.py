@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ClassVar, Final, TypeVar
 
-from textual import events, work
+from textual import constants, events, work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from appliance.client import ClientError
@@ -119,6 +120,14 @@ class AmdaTui(App[None], inherit_bindings=False):
         self._known: dict[Place, Page] = {}
         self._pages: list[Page] = [self.page_of(Place.SESSIONS)]
         self._painting = False
+
+    def get_driver_class(self) -> type[Driver]:
+        """Ours, unless a web server or a test brings another one."""
+        if constants.DRIVER is not None:
+            return super().get_driver_class()
+        from tui.driver import FrugalDriver
+
+        return FrugalDriver
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self._pages[0])
@@ -246,7 +255,7 @@ class AmdaTui(App[None], inherit_bindings=False):
             "help": self._help,
             "pause": self._pause,
             "theme": self._next_theme,
-            "refresh": lambda: self.hurry(*Topic),
+            "refresh": self._refresh,
             "quit": self.exit,
         }
         return {**own, **self.deeds.table(), **page.deeds()}
@@ -339,6 +348,13 @@ class AmdaTui(App[None], inherit_bindings=False):
         from tui.screens.overlay import Help
 
         await self.push_screen_wait(Help(self.situation()))
+
+    def _refresh(self) -> None:
+        """Read everything anew, and send the whole picture again: another program may have written over it."""
+        self.hurry(*Topic)
+        if forget := getattr(self._driver, "forget", None):
+            forget()
+        self.refresh(layout=True)
 
     def _pause(self) -> None:
         self._frozen, self._frozen_at = (None, 0.0) if self._frozen else (self._store.frozen(), self.clock())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.geometry import Region
@@ -14,10 +14,6 @@ from tui.theme import Styles
 
 if TYPE_CHECKING:
     from tui.app import AmdaTui
-
-
-NEAR: Final = 12
-"""Equal cells between two differences that are cheaper to send again than to skip."""
 
 
 class Canvas(Widget):
@@ -46,21 +42,20 @@ class Canvas(Widget):
         lines = self.paint(width, height)[:height]
         blank = Line(((" " * width, Tone.TEXT, None),))
         lines = [line if line.spans else blank for line in lines] + [blank] * (height - len(lines))
-        changed = [
-            region
+        regions = [
+            changed(y, old, new)
             for y, (old, new) in enumerate(zip(self._lines, lines, strict=False))
             if old is not new and old != new
-            for region in changes(y, old, new)
         ]
         resized = len(lines) != len(self._lines)
         self._lines = lines
         if resized:
             self._strips.clear()
             self.refresh()
-        elif changed:
-            for region in changed:
+        elif regions:
+            for region in regions:
                 self._strips.pop(region.y, None)
-            self.refresh(*changed)
+            self.refresh(*regions)
 
     def restyle(self) -> None:
         """The theme has changed."""
@@ -89,29 +84,23 @@ def strip_of(line: Line, styles: Styles) -> Strip:
     return Strip([Segment(text, styles.of(tone, ground or line.ground)) for text, tone, ground in line.spans])
 
 
-def changes(y: int, old: Line, new: Line) -> list[Region]:
-    """The cells of a line that differ; differences that are close together are one region, since each costs the
-    terminal a sequence that moves its cursor and one that sets its colours."""
-    before, after = _cells(old), _cells(new)
-    if before is None or after is None or len(before) != len(after) or old.ground is not new.ground:
-        return [Region(0, y, sum(width_of(span[0]) for span in new.spans), 1)]
-    regions: list[Region] = []
-    start = end = -1
-    for x, (one, other) in enumerate(zip(before, after, strict=True)):
+def changed(y: int, old: Line, new: Line) -> Region:
+    """The cells of a line that differ, in whole spans: what of them the terminal shows already, its driver knows."""
+    whole = sum(width_of(span[0]) for span in new.spans)
+    if old.ground is not new.ground:
+        return Region(0, y, whole, 1)
+    left = _same(old.spans, new.spans)
+    right = _same(old.spans[::-1], new.spans[::-1])
+    if left + right >= whole:  # a span has moved over an equal one
+        return Region(0, y, whole, 1)
+    return Region(left, y, whole - left - right, 1)
+
+
+def _same(old: tuple[tuple[str, Tone, Ground | None], ...], new: tuple[tuple[str, Tone, Ground | None], ...]) -> int:
+    """Cells of the spans that both begin with."""
+    width = 0
+    for one, other in zip(old, new, strict=False):
         if one != other:
-            if start < 0 or x - end > NEAR:
-                if start >= 0:
-                    regions.append(Region(start, y, end - start, 1))
-                start = x
-            end = x + 1
-    return [*regions, Region(start, y, end - start, 1)] if start >= 0 else regions
-
-
-def _cells(line: Line) -> list[tuple[str, Tone, Ground | None]] | None:
-    """Cell by cell; None if a character takes two cells or none."""
-    cells = []
-    for text, tone, ground in line.spans:
-        if width_of(text) != len(text):
-            return None
-        cells += [(letter, tone, ground) for letter in text]
-    return cells
+            break
+        width += width_of(one[0])
+    return width
