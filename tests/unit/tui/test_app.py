@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Self
 
@@ -20,6 +21,8 @@ from tui.store import Store
 from tui.widgets.canvas import Canvas
 
 Run = Pilot[None]
+PATIENCE_S = 20.0
+"""A machine that runs many tests at once is slow."""
 
 
 @contextlib.asynccontextmanager
@@ -41,12 +44,11 @@ def picture(app: AmdaTui) -> str:
 
 
 async def until(pilot: Run, check: Callable[[], bool]) -> None:
-    """Let the interface work until something is so; bounded by the number of turns."""
-    for _ in range(1000):  # some 20 s: a machine that runs other tests beside these is slow
-        if check():
-            return
+    """Let the interface work until something is so."""
+    ending = time.monotonic() + PATIENCE_S
+    while not check():
+        assert time.monotonic() < ending, f"it never came:\n{picture(pilot.app)}"  # type: ignore[arg-type]
         await pilot.pause(0.02)
-    pytest.fail("it never came")
 
 
 async def test_the_first_picture_is_complete() -> None:

@@ -43,10 +43,7 @@ async def test_a_session_is_linked_with_the_code_in_large_type() -> None:
         await pilot.press("p")
         await until(pilot, lambda: "Pair Cheikh" in picture(app))
         await pilot.press(*"+221771234567", "enter")
-        await until(pilot, lambda: "valid for 2:" in picture(app))
-        code = (await api.pairings())[0].code
-        assert code is not None
-        assert code in picture(app)
+        await until(pilot, lambda: "valid for " in picture(app))
         assert picture(app).count("██") > 40
         await until(pilot, lambda: "Linked within" in picture(app))
         await until(pilot, lambda: api.fleet.members["s003"].view.state is SessionState.ONLINE)
