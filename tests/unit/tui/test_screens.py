@@ -10,8 +10,9 @@ from appliance.model import PairingState, PairingView, PairMethod, SessionState
 from appliance.model_history import HourCount
 from appliance.sessions.reasons import DisconnectReason
 from tests.unit.tui.facts import NOW, scene_of, session
-from tests.unit.tui.test_app import picture, running, until
+from tests.unit.tui.test_app import Run, picture, running, until
 from tui.actions import Place
+from tui.app import AmdaTui
 from tui.bigtype import HEIGHT, dots, halves, large
 from tui.paint import PLAIN_GLYPHS, RICH_GLYPHS, Ground, width_of
 from tui.screens import pairing
@@ -38,41 +39,47 @@ def attempt(state: PairingState, session: str = "awa", **changes: object) -> Pai
 # ---- pairing --------------------------------------------------------------------------------------------------------
 
 
+async def asked_for(app: AmdaTui, pilot: Run, number: str) -> None:
+    """Ask for a code for the session under the cursor, or for a QR code without a number."""
+    await pilot.press("p")
+    await until(pilot, lambda: "Pair Cheikh" in picture(app))
+    await pilot.press(*number, "enter")
+    await until(pilot, lambda: app.place is Place.PAIRING)
+
+
 async def test_a_session_is_linked_with_the_code_in_large_type() -> None:
     async with running() as (app, pilot, api):
-        await pilot.press("p")
-        await until(pilot, lambda: "Pair Cheikh" in picture(app))
-        await pilot.press(*"+221771234567", "enter")
-        await until(pilot, lambda: "valid for " in picture(app))
+        await asked_for(app, pilot, "+221771234567")
+        await api.later(3)
+        await until(pilot, lambda: "valid for 2:" in picture(app))
+        code = (await api.pairings())[0].code
+        assert code is not None
+        assert code in picture(app)
         assert picture(app).count("██") > 40
+        await api.later(60)
         await until(pilot, lambda: "Linked within" in picture(app))
-        await until(pilot, lambda: api.fleet.members["s003"].view.state is SessionState.ONLINE)
+        assert api.fleet.members["s003"].view.state is SessionState.ONLINE
 
 
 async def test_without_a_number_it_is_a_qr_code_dark_on_light() -> None:
-    async with running() as (app, pilot, _api):
-        await pilot.press("p")
-        await until(pilot, lambda: "Pair Cheikh" in picture(app))
-        await pilot.press("enter")
+    async with running() as (app, pilot, api):
+        await asked_for(app, pilot, "")
+        await api.later(3)
         await until(pilot, lambda: "point it here" in picture(app))
         papers = [line for line in app.page.lines if any(ground is Ground.PAPER for _, _, ground in line.spans)]
         assert len(papers) > 20
 
 
 async def test_a_terminal_without_room_for_a_qr_code_says_what_it_needs() -> None:
-    async with running(size=(80, 24)) as (app, pilot, _api):
-        await pilot.press("p")
-        await until(pilot, lambda: "Pair Cheikh" in picture(app))
-        await pilot.press("enter")
+    async with running(size=(80, 24)) as (app, pilot, api):
+        await asked_for(app, pilot, "")
+        await api.later(3)
         await until(pilot, lambda: "Too small for a QR code" in picture(app))
 
 
 async def test_an_attempt_is_given_up() -> None:
     async with running() as (app, pilot, api):
-        await pilot.press("p")
-        await until(pilot, lambda: "Pair Cheikh" in picture(app))
-        await pilot.press(*"+221771234567", "enter")
-        await until(pilot, lambda: "queue and last attempts" in picture(app))
+        await asked_for(app, pilot, "+221771234567")
         await until(pilot, lambda: app.page.subject() is not None)
         await pilot.press("c")
         await until(pilot, lambda: "cancelled" in picture(app))
