@@ -20,6 +20,8 @@ DATA_BYTES: Final = 320 << 20
 TIME_S: Final = 30.0
 """The largest picture takes 4 s on a slow core, some times that when sixty sessions are busy."""
 _MAX_REPLY: Final = 4096
+_KEPT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
+"""Variables that it gets; what else the daemon was told is none of its business."""
 _TRIES: Final = 2
 """The process may have ended of idleness in the very moment of the question."""
 
@@ -74,7 +76,7 @@ class PictureProcess:
                 confinement.Limits(data_bytes=DATA_BYTES),
                 [sys.executable, "-P", "-m", module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                environment=package_environment(os.environ),
+                environment=package_environment({name: os.environ[name] for name in _KEPT if name in os.environ}),
             )
         ours.setblocking(False)  # noqa: FBT003 - the only way to call it
         return ours
