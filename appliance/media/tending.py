@@ -47,13 +47,13 @@ class StoreKeeper:
         `prune_interval_s`, and when a store is back that was away at that time."""
         self._due = time.monotonic() + min(FIRST_TEND_S, self._vault.settings.prune_interval_s)
         while True:
-            await self.probe()
-            if time.monotonic() >= self._due and not self.trouble:
-                try:
+            try:
+                await self.probe()
+                if time.monotonic() >= self._due and not self.trouble:
+                    self._due = time.monotonic() + self._vault.settings.prune_interval_s
                     await self.tend()
-                except (StoreError, sqlite3.OperationalError) as error:
-                    _log.warning("the store cannot be looked after now", error=str(error))
-                self._due = time.monotonic() + self._vault.settings.prune_interval_s
+            except (StoreError, sqlite3.OperationalError) as error:  # away, or the disk is full: others say so
+                _log.warning("the store cannot be looked after now", error=str(error))
             await asyncio.sleep(min(PROBE_S, max(0.0, self._due - time.monotonic())) or PROBE_S)
 
     def hurry(self) -> None:
@@ -72,15 +72,17 @@ class StoreKeeper:
                 await self._vault.store.clear_leftovers()
         except StoreError as error:
             self.latency_s = None
-            if not self.trouble:
-                _log.error("the media store is away", reason=str(error))
-            self.trouble = str(error)
+            known, self.trouble = self.trouble, str(error)
+            if not known:
+                _log.error("the media store is away", reason=self.trouble)
+                await self._bus.publish("storage.away", reason=self.trouble)
             return
         self._begun = True
         if self.trouble:
             self.trouble = ""
             _log.info("the media store is back")
             self._vault.tell_room()
+            await self._bus.publish("storage.back")
 
     async def tend(self) -> PruneReport:
         """Clear up what is left, measure the store itself, then, unless pruning is manual, remove what age and quota

@@ -15,23 +15,24 @@ import pytest
 
 from appliance.client import ApiError, ApplianceClient
 from appliance.migrations import MIGRATIONS
+from appliance.minio_server import MinioServer
 from appliance.sockets import wait_connectable
 
 
-async def start(folder: Path) -> asyncio.subprocess.Process:
+async def start(folder: Path, **variables: str) -> asyncio.subprocess.Process:
     (folder / "run").mkdir(exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "appliance", "daemon"),
-        env={**kept, "AMDA_PATHS_STATE_DIR": str(folder)},
+        env={**kept, "AMDA_PATHS_STATE_DIR": str(folder), **variables},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await start(folder)
+async def running(folder: Path, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await start(folder, **variables)
     try:
         await wait_connectable(folder / "run" / "api.sock", 30)
         yield process
@@ -94,3 +95,37 @@ async def test_newer_database_is_refused(tmp_path: Path) -> None:
 async def test_damaged_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "amda.db").write_bytes(b"no database at all" * 200)
     assert "restore a backup" in await refused(tmp_path)
+
+
+async def _media_trouble(client: ApplianceClient) -> str:
+    return next((part.reason for part in (await client.readiness()).degraded if part.part == "media"), "")
+
+
+@pytest.mark.minio
+async def test_starts_without_its_s3_server_says_so_and_uses_it_when_it_is_there(tmp_path: Path) -> None:
+    server = MinioServer(tmp_path / "minio")
+    await server.start()
+    await server.stop()
+    variables = {
+        "AMDA_STORAGE_KIND": "s3",
+        "AMDA_STORAGE_ENDPOINT": server.endpoint,
+        "AMDA_STORAGE_CREDENTIALS": str(server.credentials_file),
+        "AMDA_STORAGE_PRUNE_INTERVAL_S": "1",  # the store is looked at as often
+    }
+    async with running(tmp_path, **variables), ApplianceClient(tmp_path / "run" / "api.sock") as client:
+        async with asyncio.timeout(40):
+            await anext(client.events(after=0, kind="storage.away"))
+            assert "does not answer: Connection refused" in await _media_trouble(client)
+            assert (await client.storage()).used == 0, "what the index knows is told even so"
+            await server.start()
+            await anext(client.events(after=0, kind="storage.back"))
+            assert await _media_trouble(client) == ""
+    await server.stop()
+
+
+async def test_s3_without_its_settings_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    process = await start(tmp_path, AMDA_STORAGE_KIND="s3")
+    async with asyncio.timeout(30):
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert "storage: endpoint is missing, and S3 needs it; remedy: set storage.endpoint" in err.decode()
