@@ -20,6 +20,7 @@ from appliance.staging import control_types as ct
 FULL_FLEET: Final = 60
 """The promised size: figures for one worker are stated for it, totals grow from it."""
 COLD_TIMEOUT_S: Final = 180.0
+"""For the promised size, as TRAFFIC_TIMEOUT_S."""
 SETTLE_S: Final = 20.0
 """After the cold start, before idle CPU and memory are measured: garbage of the start is collected by then."""
 IDLE_S: Final = 60.0
@@ -61,7 +62,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Against the figures that are promised; totals grow with the number of sessions."""
-        share = max(1.0, self.sessions / FULL_FLEET)
+        share = share_of(self.sessions)
         mean_limit = 15 if self.sessions >= FULL_FLEET else 17  # fewer processes share the preloaded pages
         return (
             self.online == self.sessions
@@ -78,6 +79,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
             and self.engine_hang_recovered_s_max <= 60
             and not (self.lost or self.unknown_requests or self.second_copies)
         )
+
+
+def share_of(sessions: int) -> float:
+    """What grows with the fleet, and the time that it may take: 1 for the promised size and below."""
+    return max(1.0, sessions / FULL_FLEET)
 
 
 async def run(*, sessions: int, keep: bool = False) -> Fleet:
@@ -142,7 +148,7 @@ class _Fleet:
         """Seconds from the start of the first process until WhatsApp has seen everybody log in and the API says so."""
         await self._rig.restart_cold()
         started = self._rig.cold_started
-        async with asyncio.timeout(COLD_TIMEOUT_S):
+        async with asyncio.timeout(COLD_TIMEOUT_S * share_of(len(self.phones))):
             await self.crowd.all_online()
         return time.monotonic() - started
 
@@ -185,7 +191,7 @@ class _Fleet:
                 for _ in range(PICTURES):
                     await self._rig.staging.send(_picture(phone, PICTURE_BYTES))
 
-        async with asyncio.timeout(TRAFFIC_TIMEOUT_S):
+        async with asyncio.timeout(TRAFFIC_TIMEOUT_S * share_of(len(self.phones))):
             await asyncio.gather(*(write(phone) for phone in self.phones.values()))
             await until(self._nothing_pending)
         await asyncio.sleep(AFTER_TRAFFIC_S)
