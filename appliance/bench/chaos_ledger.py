@@ -33,11 +33,13 @@ class Connection(msgspec.Struct, kw_only=True):
     login_at: float
     ready_at: float | None = None
     closed_at: float | None = None
+    heard: bool = True
+    """Whether the device has said anything after the network called it ready."""
 
     @property
     def certain(self) -> bool:
-        """Lost, and long enough after the login that its process knew of it."""
-        if self.ready_at is None or self.closed_at is None:
+        """Lost, and its process knew of the login: it was long ago enough, and the device went on speaking."""
+        if not self.heard or self.ready_at is None or self.closed_at is None:
             return False
         return self.closed_at - self.ready_at >= KNOWN_AFTER_S
 
@@ -65,6 +67,7 @@ def connections(journal: Iterable[JournalEntry]) -> dict[str, list[Connection]]:
             by_number[number].ready_at = entry.at
         elif entry.kind is JournalKind.CLOSED and number in by_number:
             by_number[number].closed_at = entry.at
+            by_number[number].heard = bool(entry.data.get("heard", True))
     return found
 
 

@@ -149,6 +149,8 @@ class Session:
         self.account = account
         self.number = number
         self.ready = False
+        self._heard = False
+        """Whether the device has said anything since: so it knows that it is ready."""
         self._since = time.monotonic()
 
     @property
@@ -197,6 +199,7 @@ class Session:
     def on_stanza(self, node: Node) -> None:
         if self.number not in self.account.devices:
             return  # unlinked a moment ago
+        self._heard = self.ready
         match node.tag:
             case "iq" if node.attr("type") in ("get", "set"):
                 self._gate.requests.handle(self, node)
@@ -231,6 +234,7 @@ class Session:
             connection=self.connection.number,
             by=by,
             ready=self.ready,
+            heard=self._heard,
             stalled=self.connection.tunnel.stalled,
             seconds=round(time.monotonic() - self._since, 3),
         )

@@ -208,7 +208,10 @@ class Engine:
         except DecodeFailedError as error:
             self._write_log("ERROR", f"event {code}: {error}")
             return
-        if event is not None:
+        connected = isinstance(event, EngineSignal) and event.kind is SignalKind.CONNECTED
+        if connected and self._tap.take_unconfirmed():  # lost before its first question was answered
+            self._write_log("WARN", "a login that was not confirmed is no connection")
+        elif event is not None:
             self._post(lambda: self._deliver(event))
 
     def _record_raw(self, kind: RawKind, payload: bytes) -> None:

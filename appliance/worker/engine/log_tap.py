@@ -110,6 +110,8 @@ class LogTap:
         self.times = TrafficTimes()
         self.refusal: EngineSignal | None = None
         """The last refusal, until somebody takes it."""
+        self.unconfirmed = False
+        """WhatsApp did not confirm the last login as active; the engine calls it connected all the same."""
         self.refs: PairingRefs | None = None
         self._gate = gate
         self._first_login = first_login
@@ -143,6 +145,11 @@ class LogTap:
         refusal, self.refusal = self.refusal, None
         return refusal
 
+    def take_unconfirmed(self) -> bool:
+        """Whether the next "connected" of the engine is worth nothing; each time is told once."""
+        unconfirmed, self.unconfirmed = self.unconfirmed, False
+        return unconfirmed
+
     def _received(self, stanza: str) -> None:
         now = self._clock()
         self.times.frame_at = now
@@ -175,6 +182,8 @@ class LogTap:
     def _client(self, text: str) -> None:
         if text.startswith("Decrypting message from"):
             self._gate.before_decryption()
+        elif text.startswith("Failed to send post-connect passive IQ"):
+            self.unconfirmed = True
         elif text.startswith("Unavailable message"):
             found = _UNAVAILABLE.match(text)
             if found:

@@ -48,6 +48,27 @@ async def test_closed_connection_is_told_with_its_age_and_comes_back(
     assert again.connected_at is None
 
 
+async def test_a_login_that_is_lost_before_it_was_confirmed_is_no_connection(
+    staging: StagingClient, linked: WorkerProcess, phone: str
+) -> None:
+    """The engine asks one more question after the login, gives up on it after the loss, and says "connected" then."""
+    silent = await staging.set_fault(SetFault(kind=FaultKind.SILENT_IQ, account=phone, text="passive"))
+    before = await staging.last()
+    await staging.set_fault(SetFault(kind=FaultKind.RESET, account=phone))
+    await staging.wait_for(JournalKind.LOGIN, account=phone, after=before)
+    gone = await staging.set_fault(SetFault(kind=FaultKind.DOWN, account=phone))
+    log = linked.folder / "worker.log"
+    async with asyncio.timeout(30):
+        while "a login that was not confirmed is no connection" not in log.read_text():
+            beats = len(linked.beats)
+            await linked.until(lambda seen=beats: len(linked.beats) > seen)  # type: ignore[misc]
+    assert linked.beats[-1].engine_state is not EngineState.CONNECTED
+    assert sum(body.kind is SignalKind.CONNECTED for body in linked.bodies(Signal)) == 1
+    await staging.clear_faults(silent.id)
+    await staging.clear_faults(gone.id)
+    await linked.signal(SignalKind.CONNECTED, 60, after=1)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "code"),
     [

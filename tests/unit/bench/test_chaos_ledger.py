@@ -62,6 +62,8 @@ def test_a_second_row_for_one_loss_and_one_for_a_living_connection_are_too_much(
 def test_a_connection_that_was_killed_within_a_moment_may_have_a_row_or_none() -> None:
     logins = {"22177": [connection(1, 100, 100.3), connection(2, 200, 201, ready=False)]}
     assert audit(logins, {}, ACCOUNTS, STILL).undecided == 2
+    silent = Connection(number=3, login_at=300, ready_at=300.1, closed_at=310, heard=False)
+    assert audit({"22177": [silent]}, {}, ACCOUNTS, STILL).undecided == 1
     with_rows = audit(logins, {"a": [row(1, 100.1), row(2, 200.5)]}, ACCOUNTS, STILL)
     assert (with_rows.missing, with_rows.extra, with_rows.undecided) == ([], [], 0)
 

@@ -114,3 +114,12 @@ def test_parts_of_a_message_are_counted(harness: Harness) -> None:
     assert not harness.gate.knows("3AF0")
     harness.gate.recorded("3AF0")
     assert harness.gate.knows("3AF0")
+
+
+def test_a_login_that_whatsapp_did_not_confirm_is_told_once(harness: Harness) -> None:
+    """The engine says "connected" although the connection was lost while it asked for its first answer."""
+    assert not harness.tap.take_unconfirmed()
+    reason = "websocket disconnected before info query returned response"
+    harness.tap.line("Client", "WARN", f"Failed to send post-connect passive IQ: {reason}")
+    assert harness.tap.take_unconfirmed()
+    assert not harness.tap.take_unconfirmed()
