@@ -154,6 +154,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     engine: str | None = None
     last_traffic_at: float | None = None
+    phone_seen_at: float | None = None
+    """When the account's own phone last did something that we were told of; it may have been online without."""
     memory_bytes: int | None = None
     """Of its process (PSS), as it last reported."""
     disconnections_today: int = 0

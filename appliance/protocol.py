@@ -229,6 +229,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
     """… when it last saw one answered."""
     inbox: int
     """Messages recorded and not yet judged by the capture rules."""
+    phone_seen_at: float | None = None
+    """When the account's own phone last did something that this process was told of."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):

@@ -155,6 +155,7 @@ def _show(view: SessionView, *, as_json: bool) -> None:
         ("process", "-" if view.pid is None else str(view.pid)),
         ("engine", view.engine or "-"),
         ("last traffic", clock(view.last_traffic_at)),
+        ("phone last noticed", clock(view.phone_seen_at)),
         ("disconnections today", str(view.disconnections_today)),
         ("media", f"{view.media_count} items, {size(view.media_bytes)}"),
     ]

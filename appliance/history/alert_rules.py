@@ -128,8 +128,8 @@ RULES: Final[dict[AlertRule, Rule]] = {
     ),
     AlertRule.PHONE_UNSEEN: Rule(
         severity=_W,
-        meaning="The phone was not online for days; WhatsApp unlinks after 14.",
-        remedy="Have its owner open WhatsApp on the phone.",
+        meaning="Nothing was heard of the phone for days; WhatsApp unlinks after 14 without it.",
+        remedy="Have its owner open WhatsApp on the phone, and send or read a message.",
         person=True,
     ),
 }
@@ -251,7 +251,7 @@ def _session(found: dict[Key, Condition], session: SessionFacts, facts: Facts, s
         loud = days >= settings.phone_alert_days
         found[AlertRule.PHONE_UNSEEN, session.id] = Condition(
             severity=AlertSeverity.ALERT if loud else AlertSeverity.WARNING,
-            text=f"the phone was not online for {int(days)} days",
+            text=f"nothing was heard of the phone for {int(days)} days",
             number=int(days),
             operators=loud,
         )

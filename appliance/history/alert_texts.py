@@ -155,15 +155,16 @@ _PERSON: Final[dict[AlertRule, dict[Language, tuple[str, str]]]] = {
     AlertRule.PHONE_UNSEEN: {
         Language.EN: (
             "Please open WhatsApp on your phone",
-            "Hello {name},\n\nYour phone has not been online in WhatsApp for {number} days. After 14 days WhatsApp "
-            "removes all linked devices by itself.\n\nPlease open WhatsApp on your phone once, with a connection to "
-            "the internet. Nothing else is needed.",
+            "Hello {name},\n\nWe have noticed nothing of your phone in WhatsApp for {number} days. When a phone is "
+            "away for 14 days, WhatsApp removes all its linked devices by itself.\n\nPlease open WhatsApp on your "
+            "phone, with a connection to the internet, and read or send one message. Nothing else is needed.",
         ),
         Language.FR: (
             "Merci d’ouvrir WhatsApp sur votre téléphone",
-            "Bonjour {name},\n\nVotre téléphone ne s’est pas connecté à WhatsApp depuis {number} jours. Au bout de "
-            "14 jours, WhatsApp supprime de lui-même tous les appareils connectés.\n\nMerci d’ouvrir une fois "
-            "WhatsApp sur votre téléphone, avec une connexion à internet. C’est tout.",
+            "Bonjour {name},\n\nNous n’avons rien remarqué de votre téléphone dans WhatsApp depuis {number} jours. "
+            "Quand un téléphone est absent pendant 14 jours, WhatsApp supprime de lui-même tous ses appareils "
+            "connectés.\n\nMerci d’ouvrir WhatsApp sur votre téléphone, avec une connexion à internet, et de lire ou "
+            "d’envoyer un message. C’est tout.",
         ),
     },
     AlertRule.BANNED: {

@@ -36,7 +36,6 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     storage_share: float | None = None
     """Part of the appliance's storage quota that is used."""
     session_storage_share: Mapping[str, float] = {}
-    phone_seen_at: Mapping[str, float] = {}
 
 
 LiveSource = Callable[[], Awaitable[Live]]
@@ -57,10 +56,8 @@ def live_source(
     sessions: SessionControl,
     readiness: Callable[[], Awaitable[Readiness]],
     quota: Callable[[], Awaitable[QuotaUse]] = _no_quota,
-    phones: Callable[[], Mapping[str, float]] = dict,
 ) -> LiveSource:
-    """Ask the sessions' room, the health check, the media room, and whoever knows when each session's phone was last
-    seen (seconds since the epoch)."""
+    """Ask the sessions' room, the health check and the media room."""
 
     async def live() -> Live:
         trouble = {part.part: part.reason for part in (await readiness()).degraded}
@@ -73,7 +70,6 @@ def live_source(
             settings=trouble.get("settings", ""),
             storage_share=used.share,
             session_storage_share=used.sessions,
-            phone_seen_at=phones(),
         )
 
     return live
@@ -108,7 +104,7 @@ async def gather(
                 state=view.state,
                 detail=view.detail,
                 memory_bytes=view.memory_bytes,
-                phone_seen_at=live.phone_seen_at.get(view.id),
+                phone_seen_at=_phone_of(view),
                 losses_hour=losses[view.id],
                 crashes=crashes[view.id],
                 storage_share=live.session_storage_share.get(view.id),
@@ -124,6 +120,13 @@ async def gather(
         linked=linked,
         not_linked=not_linked,
     )
+
+
+def _phone_of(view: SessionView) -> float | None:
+    """When the phone was last seen; for a login that was moved in from elsewhere, when we began to look."""
+    if view.phone_seen_at is None and view.generation > 0:
+        return view.created_at
+    return view.phone_seen_at
 
 
 async def _pairings(database: Database, since: float) -> tuple[int, int]:

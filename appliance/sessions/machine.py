@@ -239,6 +239,7 @@ class SessionMachine(MachineCore):
         memory = self.memory
         memory.wanted = memory.linked = True
         memory.history = History()
+        memory.phone_seen_at = now.wall
         memory.retry_at = memory.not_before = None
         self._run(what.pid, now)
         self._fresh_link = True

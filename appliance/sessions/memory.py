@@ -58,6 +58,8 @@ class Memory(msgspec.Struct, kw_only=True):
     """Login time of a connection of an ended process whose end is not written down yet."""
     told_at: float | None = None
     """Login time of the last lost connection of which only a hello had told: the event of its login may still come."""
+    phone_seen_at: float | None = None
+    """When the account's own phone last did something that we were told of; None: not yet."""
     retry_at: float | None = None
     not_before: float | None = None
     """No attempt before this: the end of a temporary ban, or of the hold on linking after a ban."""

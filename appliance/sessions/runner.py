@@ -40,6 +40,8 @@ SAVE_AGAIN_S: Final = 1.0
 """Pause while the database cannot be written (a full disk): the session waits, its worker goes on by itself."""
 CLOSE_S: Final = 5.0
 """How long the step that is under way may take when the daemon ends; only a fork or a full disk takes long."""
+PHONE_STEP_S: Final = 600.0
+"""When the phone was last seen is counted in days; a note every ten minutes costs nothing."""
 MIN_CHECK_S: Final = 0.2
 """A verdict that is due in a moment is not asked for in a busy loop."""
 
@@ -119,6 +121,7 @@ class SessionRunner:
         self._seen: dict[str, int] = {}
         self._judge_at: float | None = None
         self._warned: DisconnectReason | None = None
+        self._phone_noted = False
 
     # ---- for the supervisor -----------------------------------------------------------------------------------------
 
@@ -195,6 +198,7 @@ class SessionRunner:
         if process is self.process and self.evidence is not None:
             self.evidence.hear(heartbeat, self._fleet.keepalive, self._fleet.clock.at())
             self._inbox.put_nowait(_Item(None))
+            self._note_phone(heartbeat)
 
     async def exited(self, process: WorkerProcess, exited: Exited | None) -> None:
         if process is not self.process:
@@ -223,6 +227,9 @@ class SessionRunner:
                     await self._step(item.what, item.seen)
                 if (verdict := self._judge()) is not None:
                     await self._step(verdict)
+                if self._phone_noted:
+                    self._phone_noted = False
+                    await self._save([], None)
             except Exception as error:
                 _log.exception("a session's step failed", session=self.row.id)
                 if item.done is not None and not item.done.done():
@@ -325,6 +332,15 @@ class SessionRunner:
         task = asyncio.create_task(work)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+
+    def _note_phone(self, heartbeat: Heartbeat) -> None:
+        """What the worker heard of the phone outlives it; a clock that was ahead must not make the phone look fresh."""
+        memory = self.row.memory
+        if heartbeat.phone_seen_at is not None:
+            seen_at = min(heartbeat.phone_seen_at, self._fleet.clock.now().wall)
+            if memory.phone_seen_at is None or seen_at - memory.phone_seen_at >= PHONE_STEP_S:
+                memory.phone_seen_at = seen_at
+                self._phone_noted = True
 
     # ---- health -----------------------------------------------------------------------------------------------------
 

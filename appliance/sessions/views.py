@@ -61,6 +61,7 @@ def view_of(
         pid=None if alive is None else alive.pid,
         engine=None if alive is None or alive.hello is None else alive.hello.engine,
         last_traffic_at=None if beat is None else beat.last_frame_at,
+        phone_seen_at=memory.phone_seen_at,
         memory_bytes=None if beat is None else beat.pss_bytes,
         disconnections_today=losses_today,
         proxy=None if row.settings.proxy is None else show_proxy(row.settings.proxy) if row.settings.proxy else "none",

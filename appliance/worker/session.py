@@ -322,6 +322,7 @@ class Worker:
                     last_message_at=self._engine.last_message_at,
                     ping_sent_at=times.ping_sent_at,
                     ping_answered_at=times.ping_answered_at,
+                    phone_seen_at=times.phone_seen_at,
                     inbox=self._store.inbox_length(),
                 )
             )

@@ -262,6 +262,7 @@ class Engine:
             self._change_state(event.kind)
         elif isinstance(event, Account):
             self.account = event
+            self._tap.belongs_to(event.jid, event.lid)
             if self.state is EngineState.UNPAIRED:
                 self.state = EngineState.CONNECTING
         self._on_event(event)

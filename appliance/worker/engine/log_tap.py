@@ -52,6 +52,8 @@ class TrafficTimes(msgspec.Struct, kw_only=True):
     frame_at: float | None = None
     ping_sent_at: float | None = None
     ping_answered_at: float | None = None
+    phone_seen_at: float | None = None
+    """When the account's own phone last did something that we were told of: linked us, wrote, read, sent us keys."""
 
 
 class PairingRefs(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,7 @@ class LogTap:
         self._on_lost = on_lost
         self._clock = clock
         self._ping_id: str | None = None
+        self._own: tuple[str, ...] = ()
         self._unavailable: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -145,6 +148,11 @@ class LogTap:
         refusal, self.refusal = self.refusal, None
         return refusal
 
+    def belongs_to(self, *jids: str) -> None:
+        """Whose account it is. The phone is the device without a number: 4915…@lid, where we are 4915…:3@lid."""
+        bare = [f"{user.partition(':')[0]}@{server}" for user, _, server in (jid.partition("@") for jid in jids if jid)]
+        self._own = tuple(f' {name}="{jid}"' for jid in bare for name in ("from", "participant"))
+
     def take_unconfirmed(self) -> bool:
         """Whether the next "connected" of the engine is worth nothing; each time is told once."""
         unconfirmed, self.unconfirmed = self.unconfirmed, False
@@ -158,6 +166,7 @@ class LogTap:
             if found and found[1] == self._ping_id:
                 self.times.ping_answered_at = now
             elif "<pair-success" in stanza:
+                self.times.phone_seen_at = now
                 self._first_login.linked()
             elif "<pair-device" in stanza:
                 self.refs = PairingRefs(count=stanza.count("<ref>"), at=now)
@@ -166,8 +175,19 @@ class LogTap:
             parts = stanza.count("<enc ")
             if found and parts:
                 self._gate.arrived(found[1], parts)
+            self._look_for_phone(stanza, now)
+        elif stanza.startswith("<receipt"):
+            self._look_for_phone(stanza, now)
         elif stanza.startswith(("<failure", "<stream:error")):
             self.refusal = parse_refusal(stanza)
+
+    def _look_for_phone(self, stanza: str, now: float) -> None:
+        """What it did while we were away comes late, with the time at which it was done."""
+        head = stanza.partition(">")[0]
+        if any(mark in head for mark in self._own):
+            done = dict(_ATTRIBUTE.findall(head)).get("t", "")
+            at = min(now, float(done)) if done.isdigit() else now
+            self.times.phone_seen_at = max(at, self.times.phone_seen_at or 0.0)
 
     def _sending(self, stanza: str) -> None:
         if stanza.startswith("<iq") and 'xmlns="w:p"' in stanza:

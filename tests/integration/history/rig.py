@@ -37,7 +37,6 @@ class Rig:
         self.sessions = FakeSessions()
         self.trouble: dict[str, str] = {}
         self.used = QuotaUse()
-        self.phones: dict[str, float] = {}
         values: dict[str, Any] = {"webhook_secret": SECRET, "private_contacts": True, "group_s": 0, "clear_s": 0}
         self.settings = msgspec.convert({**values, **alerts}, AlertSettings)
         self.ledger = Ledger(database, lambda: self.now, whatsapp="2.3000.7")
@@ -55,7 +54,7 @@ class Rig:
             database=self.database,
             ledger=self.ledger,
             bus=self.bus,
-            live=live_source(self.sessions, self.readiness, self.quota, lambda: self.phones),
+            live=live_source(self.sessions, self.readiness, self.quota),
             settings=self.all_settings(self.settings),
             node="box",
             clock=lambda: self.now,

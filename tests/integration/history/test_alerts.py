@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import msgspec
 import pytest
 
 from appliance.database import Database
@@ -229,7 +230,9 @@ async def test_quota_and_phone_concern_their_person(rig: Rig, receiver: Receiver
     request = PersonRequest(name="Awa", language=Language.EN, contact=f"{receiver.url}/awa")
     await rig.history.persons.set("awa", request)
     rig.used = QuotaUse(share=0.2, sessions={"awa": 0.97})
-    rig.phones = {"awa": NOW - 10 * 86_400}
+    rig.sessions.views["awa"] = msgspec.structs.replace(
+        rig.sessions.views["awa"], generation=1, created_at=NOW - 20 * 86_400, phone_seen_at=NOW - 10 * 86_400
+    )
     await rig.judge()
     await rig.judge(60)
     await deliver(rig)

@@ -123,3 +123,44 @@ def test_a_login_that_whatsapp_did_not_confirm_is_told_once(harness: Harness) ->
     harness.tap.line("Client", "WARN", f"Failed to send post-connect passive IQ: {reason}")
     assert harness.tap.take_unconfirmed()
     assert not harness.tap.take_unconfirmed()
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        '<message from="111@lid" id="3A" recipient="222@lid" t="90" type="text"><enc type="msg" v="2"/></message>',
+        '<message category="peer" from="49151@s.whatsapp.net" id="3A" t="90" type="text"/>',
+        '<message from="1-2@g.us" id="3A" participant="111@lid" t="90" type="text"/>',
+        '<receipt from="111@lid" id="3A" recipient="222@lid" t="90" type="read-self"/>',
+    ],
+)
+def test_what_the_phone_does_is_seen_at_the_time_at_which_it_did_it(harness: Harness, stanza: str) -> None:
+    harness.tap.line("Client/Recv", "DEBUG", stanza)
+    assert harness.tap.times.phone_seen_at is None  # nobody knows yet whose phone it is
+    harness.tap.belongs_to("49151:3@s.whatsapp.net", "111:3@lid")
+    harness.tap.line("Client/Recv", "DEBUG", stanza)
+    assert harness.tap.times.phone_seen_at == 90.0
+    harness.tap.line("Client/Recv", "DEBUG", stanza.replace('t="90"', 't="999"'))
+    assert harness.tap.times.phone_seen_at == 100.0
+    harness.tap.line("Client/Recv", "DEBUG", stanza)
+    assert harness.tap.times.phone_seen_at == 100.0
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        '<message from="222@lid" id="3A" t="90" type="text"><enc type="msg" v="2"/></message>',
+        '<message from="222@lid" id="3A" t="90" type="text"><to from="111@lid"/></message>',
+        '<receipt from="111:4@lid" id="3A" recipient="222@lid" t="90" type="read"/>',
+        '<notification from="111@lid" id="3A" t="90" type="devices"/>',
+    ],
+)
+def test_contacts_other_devices_and_the_server_are_not_the_phone(harness: Harness, stanza: str) -> None:
+    harness.tap.belongs_to("49151:3@s.whatsapp.net", "111:3@lid")
+    harness.tap.line("Client/Recv", "DEBUG", stanza)
+    assert harness.tap.times.phone_seen_at is None
+
+
+def test_linking_proves_the_phone(harness: Harness) -> None:
+    harness.tap.line("Client/Recv", "DEBUG", '<iq from="s.whatsapp.net" id="1" type="set"><pair-success/></iq>')
+    assert harness.tap.times.phone_seen_at == 100.0
