@@ -121,6 +121,7 @@ REASONS: Final = {
     "unknown_refusal": N_("unknown refusal"),
     "crash": N_("crashed"),
     "fork_server_lost": N_("fork server lost"),
+    "found_ended": N_("was not running"),
     "ended_outside": N_("ended outside"),
     "stopped": N_("stopped"),
     "restarted": N_("restarted"),

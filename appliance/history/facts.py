@@ -17,7 +17,7 @@ from appliance.history.statistics import ASKED
 from appliance.interfaces import SessionControl
 from appliance.model import PairingState, SessionView
 from appliance.model_api import Readiness
-from appliance.sessions.reasons import REASONS, DisconnectReason, ReasonClass
+from appliance.sessions.reasons import ENDED_WITH_ALL, REASONS, ReasonClass
 
 CRASH_WINDOW_S: Final = 600.0
 """The same window as the policy's: five in it and the session is not restarted any more."""
@@ -87,7 +87,7 @@ async def gather(
     for session, reason, at in await ledger.losses(now - max(window_s, HOUR_S, CRASH_WINDOW_S)):
         if reason in ASKED or at > now + MINUTE_S:  # a row of the future was written before the clock was set back
             continue
-        if reason is DisconnectReason.FORK_SERVER_LOST and at <= started_at + SETTLE_S:
+        if reason in ENDED_WITH_ALL and at <= started_at + SETTLE_S:
             continue
         if at >= now - window_s:
             lost.add(session)

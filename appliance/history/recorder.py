@@ -17,7 +17,7 @@ from appliance.database import Database
 from appliance.history.uptime import MS, SHAPES, Chunk, Condition, Ring, condition_of, share, shares
 from appliance.model import SessionState
 from appliance.model_history import UptimeSpan, UptimeStrip
-from appliance.sessions.reasons import DisconnectReason
+from appliance.sessions.reasons import ENDED_WITH_ALL
 
 STEP_MS: Final = 2 * MS
 """Both clocks run at the same rate, so a larger difference is a step; a smaller one is not worth a hole in the ring."""
@@ -240,7 +240,7 @@ class UptimeRecorder:
             if gap is None:
                 continue
             # When the box or the fork server went down nobody saw it; nothing of the gap is proved to be uptime.
-            unseen = row["reason"] == DisconnectReason.FORK_SERVER_LOST
+            unseen = row["reason"] in ENDED_WITH_ALL
             turns[row["session"]].append((gap.start_ms if unseen else round(row["at"] * MS), Condition.OFFLINE))
             if row["back_at"] is not None:
                 turns[row["session"]].append((round(row["back_at"] * MS), Condition.ONLINE))

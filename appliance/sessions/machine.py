@@ -84,7 +84,7 @@ class SessionMachine(MachineCore):
                 self._stand_down(DisconnectReason.STOPPED, None, now)
         elif self._live.at is not None:
             self._unexplained = True
-            self._fail(DisconnectReason.FORK_SERVER_LOST, now, detail="its process ended while nobody watched")
+            self._fail(DisconnectReason.FOUND_ENDED, now, detail="")
         elif not memory.wanted:
             self._rest(now)
         elif memory.state not in RESTING or memory.retry_at is not None:

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from appliance.model import SessionState
-from appliance.sessions.reasons import FINAL_STATES, REASONS, Charge, DisconnectReason, ReasonClass
+from appliance.sessions.reasons import ENDED_WITH_ALL, FINAL_STATES, REASONS, Charge, DisconnectReason, ReasonClass
 from appliance.sessions.settings import ReconnectSettings
 
 HOUR_S: Final = 3600.0
@@ -195,7 +195,7 @@ def _backoff(failure: Failure, history: History, settings: ReconnectSettings, ch
     of the exponential step, so that sessions that failed together do not come back together."""
     if failure.uptime_s is not None and failure.uptime_s >= settings.stable_after_s and history.failures == 0:
         return 0.0
-    if failure.reason is DisconnectReason.FORK_SERVER_LOST:
+    if failure.reason in ENDED_WITH_ALL:
         return chance * settings.backoff_base_s
     exponent = min(history.failures + history.dials, MAX_EXPONENT)
     return chance * min(settings.backoff_cap_s, settings.backoff_base_s * 2.0**exponent)
@@ -203,7 +203,7 @@ def _backoff(failure: Failure, history: History, settings: ReconnectSettings, ch
 
 def _count(failure: Failure, history: History) -> History:
     """One more step of the backoff, if this failure is one."""
-    if failure.reason is DisconnectReason.FORK_SERVER_LOST:
+    if failure.reason in ENDED_WITH_ALL:
         return history
     if failure.uptime_s is None and (failure.excused or failure.reason in _DIALS):
         return msgspec.structs.replace(history, dials=min(history.dials + 1, MAX_EXPONENT))

@@ -39,6 +39,7 @@ class DisconnectReason(enum.StrEnum):
     UNKNOWN_REFUSAL = "unknown_refusal"
     CRASH = "crash"
     FORK_SERVER_LOST = "fork_server_lost"
+    FOUND_ENDED = "found_ended"
     ENDED_OUTSIDE = "ended_outside"
     STOPPED = "stopped"
     RESTARTED = "restarted"
@@ -173,7 +174,13 @@ REASONS: Final[dict[DisconnectReason, ReasonInfo]] = {
         ReasonClass.CRASH, Severity.ALERT, Charge.IF_EARLY, "The session's process died."
     ),
     DisconnectReason.FORK_SERVER_LOST: _info(
-        _O, Severity.RATE, Charge.NEVER, "The parent of all sessions' processes died; it was started again."
+        _O, Severity.RATE, Charge.NEVER, "The parent of all sessions' processes ended; it was started again."
+    ),
+    DisconnectReason.FOUND_ENDED: _info(
+        _O,
+        Severity.RATE,
+        Charge.NEVER,
+        "The appliance had not been running: it was stopped, or the machine was restarted.",
     ),
     DisconnectReason.ENDED_OUTSIDE: _info(
         _O, Severity.REPEATED, Charge.NEVER, "Somebody else ended the session's process in order."
@@ -184,6 +191,9 @@ REASONS: Final[dict[DisconnectReason, ReasonInfo]] = {
         _O, Severity.NONE, Charge.NEVER, "A new link of the same session took its place."
     ),
 }  # fmt: skip
+
+ENDED_WITH_ALL: Final = frozenset({DisconnectReason.FORK_SERVER_LOST, DisconnectReason.FOUND_ENDED})
+"""Every session's process ended at the same moment: no news about any of them, and all are started again in turn."""
 
 FINAL_STATES: Final[dict[ReasonClass, SessionState]] = {
     ReasonClass.REPLACED: SessionState.REPLACED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from appliance.config import Settings
 from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
-from appliance.model import SESSION_ID_PATTERN, SessionState, SessionView
+from appliance.model import SESSION_ID_PATTERN, PairingState, SessionState, SessionView
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict, invalid, not_found, timed_out
 from appliance.protocol import CommandBody, Reply
@@ -33,11 +34,19 @@ from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
 from appliance.sessions.spec import usable_proxy
 from appliance.sessions.supervisor import Supervisor
-from appliance.sessions.views import Shown, remedy_of, view_of
+from appliance.sessions.views import FailedLink, Shown, remedy_of, view_of
 from appliance.sessions.worker_link import LinkDownError
 
 NAME_MAX: Final = 80
 """A display name is one line of a table."""
+
+UNLINK_START_S: Final = 15.0
+"""How long a session that does not run may take to log in when it is removed: what it takes to log out. Without it the
+device stays in the phone's list, and that is said."""
+_NOT_TO_BE_STARTED: Final = frozenset(
+    {SessionState.REPLACED, SessionState.BANNED, SessionState.OUTDATED, SessionState.NEEDS_PAIRING, SessionState.NEW}
+)
+"""A login would end another copy's connection, annoy WhatsApp, or is not possible."""
 
 ViewCallback = Callable[[SessionView], Awaitable[None]]
 
@@ -75,6 +84,7 @@ class SessionService:
         self._removal_callbacks: list[RemovalCallback] = []
         self._linking = Linking(self._supervisor, self._registry, self._locks)
         self._linking_shown: dict[str, Shown] = {}
+        self._changed = asyncio.Condition()
 
     async def load(self) -> None:
         """Read the sessions, adopt the workers that run, start those that should."""
@@ -135,12 +145,13 @@ class SessionService:
 
     async def list(self) -> list[SessionView]:
         """All sessions, oldest first."""
-        losses = await self._losses_today()
-        return [self._view(runner.row, losses) for runner in self._supervisor.runners.values()]
+        losses, failed = await self._losses_today(), await self._failed_links()
+        return [self._view(runner.row, losses, failed) for runner in self._supervisor.runners.values()]
 
     async def get(self, session: str) -> SessionView:
         """One session. Raises 404."""
-        return self._view(self._runner(session).row, await self._losses_today())
+        row = self._runner(session).row
+        return self._view(row, await self._losses_today(), await self._failed_links(session))
 
     async def start(self, session: str) -> SessionView:
         """Have it run. Raises 409 if it cannot: not linked, or WhatsApp would punish the attempt."""
@@ -267,10 +278,23 @@ class SessionService:
     async def _unlink(self, runner: SessionRunner) -> str | None:
         if not runner.row.memory.linked:
             return None
-        if runner.process is None or runner.machine.phase is not Phase.RUNNING:
-            return "it does not run; remove it on the phone: WhatsApp → Linked devices"
+        by_hand = "remove it on the phone: WhatsApp → Linked devices"
+        if runner.row.memory.state is not SessionState.ONLINE and not await self._started_to_unlink(runner):
+            return f"it is not online; {by_hand}"
+        if runner.process is None:
+            return f"its process has ended just now; {by_hand}"
         error = await runner.process.unlink(self._supervisor.keepalive.logout_timeout_s)
-        return None if error is None else f"{error}; remove it on the phone: WhatsApp → Linked devices"
+        return None if error is None else f"{error}; {by_hand}"
+
+    async def _started_to_unlink(self, runner: SessionRunner) -> bool:
+        """Have a session log in for the sake of logging out, if WhatsApp would not mind; whether it is online now."""
+        if runner.row.memory.state in _NOT_TO_BE_STARTED or runner.machine.refusal(self._wall()) is not None:
+            return False
+        await runner.feed(i.Start())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNLINK_START_S), self._changed:
+                await self._changed.wait_for(lambda: runner.row.memory.state is SessionState.ONLINE)
+        return runner.row.memory.state is SessionState.ONLINE
 
     async def _losses_today(self) -> dict[str, int]:
         midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -280,11 +304,29 @@ class SessionService:
         )
         return {row["session"]: row["losses"] for row in rows}
 
-    def _view(self, row: SessionRow, losses: dict[str, int] | None = None) -> SessionView:
+    async def _failed_links(self, session: str | None = None) -> dict[str, FailedLink]:
+        """Of each session's latest attempt to link it, if that failed: all that an untyped code leaves behind."""
+        rows = await self._database.fetch_all(
+            "SELECT session, state, ended_at, reason, remedy, max(created_at) FROM pairings"
+            " WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
+            (session,),
+        )
+        failed = (PairingState.EXPIRED, PairingState.REFUSED, PairingState.FAILED)
+        return {
+            row["session"]: FailedLink(row["ended_at"], row["reason"] or "", row["remedy"] or "")
+            for row in rows
+            if row["state"] in failed and row["ended_at"] is not None
+        }
+
+    def _view(
+        self, row: SessionRow, losses: dict[str, int] | None = None, failed: dict[str, FailedLink] | None = None
+    ) -> SessionView:
         runner, linking = self._supervisor.runners.get(row.id), self._linking_shown.get(row.id)
-        return view_of(row, runner, (losses or {}).get(row.id, 0), linking)
+        return view_of(row, runner, (losses or {}).get(row.id, 0), linking, (failed or {}).get(row.id))
 
     async def _tell_change(self, row: SessionRow) -> None:
+        async with self._changed:
+            self._changed.notify_all()
         view = self._view(row)
         for callback in self._view_callbacks:
             await callback(view)

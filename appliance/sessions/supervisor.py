@@ -28,7 +28,7 @@ from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership
 from appliance.sessions.process import ProcessListener, WorkerProcess
 from appliance.sessions.proxy import ProxyError, check_proxy
-from appliance.sessions.reasons import DisconnectReason, Severity
+from appliance.sessions.reasons import REASONS, DisconnectReason, ReasonClass, Severity
 from appliance.sessions.registry import Registry, SessionRow
 from appliance.sessions.runner import SessionRunner, SpawnError
 from appliance.sessions.spec import SpecError, build_spec, chosen_proxy, usable_proxy
@@ -177,7 +177,8 @@ class Supervisor:
 
     def alarm(self, session: str, alarm: i.Alarm) -> None:
         level = logging.ERROR if alarm.severity in (Severity.ALERT, Severity.PAGE) else logging.INFO
-        _log.log(level, "trouble", session=session, reason=alarm.reason.value, detail=alarm.text)
+        event = "disconnected" if REASONS[alarm.reason].kind is ReasonClass.OWN else "trouble"
+        _log.log(level, event, session=session, reason=alarm.reason.value, detail=alarm.text)
 
     async def spawn(
         self, row: SessionRow, store: Path, generation: int, mode: WorkerMode, listener: ProcessListener

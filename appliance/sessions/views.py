@@ -25,6 +25,9 @@ _NOT_IN_USE: Final = frozenset(
 matters more than the one that may replace it."""
 
 
+_TO_BE_LINKED: Final = frozenset({SessionState.NEW, SessionState.NEEDS_PAIRING})
+
+
 class Shown(msgspec.Struct, frozen=True):
     """Queued or pairing, as the pairing room says, and since when."""
 
@@ -32,25 +35,40 @@ class Shown(msgspec.Struct, frozen=True):
     since: float
 
 
+class FailedLink(msgspec.Struct, frozen=True):
+    """The latest attempt to link a session, if it failed: when, why, and what to do."""
+
+    at: float
+    reason: str
+    remedy: str
+
+
 def view_of(
-    row: SessionRow, runner: SessionRunner | None, losses_today: int, linking: Shown | None = None
+    row: SessionRow,
+    runner: SessionRunner | None,
+    losses_today: int,
+    linking: Shown | None = None,
+    failed: FailedLink | None = None,
 ) -> SessionView:
     """What is known, in plain words. Before the fork server was reached, nothing is known of a session's process."""
     memory = row.memory
     process = None if runner is None else runner.process
     alive = process if process is not None and not process.gone.is_set() else None
     state, detail, since = memory.state, memory.detail, memory.since
+    remedy = None
+    if failed is not None and state in _TO_BE_LINKED and failed.at >= since:
+        detail, remedy = f"The last attempt to link it failed: {failed.reason}", failed.remedy
     if runner is not None and not runner.booted and memory.linked and memory.wanted:
         state, detail = SessionState.CONNECTING, "Waiting for the fork server."
     if linking is not None and state in _NOT_IN_USE:
-        state, detail, since = linking.state, "", linking.since
+        state, detail, since, remedy = linking.state, "", linking.since, None
     beat = None if runner is None or runner.evidence is None else runner.evidence.heartbeat
     return SessionView(
         id=row.id,
         name=row.name,
         state=state,
         meaning=ADVICE[state].meaning,
-        remedy=_for(row.id, state),
+        remedy=remedy or _for(row.id, state),
         since=since,
         created_at=row.created_at,
         wanted=memory.wanted,

@@ -35,6 +35,8 @@ CONTROL_SOCKET: Final = "control.sock"
 RETRY_FIRST_S: Final = 0.02
 """A new worker listens 0.1–0.3 s after the fork, and nothing tells when; trying costs one system call."""
 RETRY_LAST_S: Final = 0.5
+UP_WAIT_S: Final = 1.0
+"""Whoever heard of a worker's hello may ask it something before the welcome has left: a matter of milliseconds."""
 LAST_TAKEN_S: Final = 2.0
 """When the connection has ended: what had arrived before is taken within this. What is not is in the worker's outbox,
 which a session that stays stopped would keep to itself."""
@@ -75,6 +77,7 @@ class WorkerLink:
         self._handler = handler
         self._capture = capture
         self._stream: LineStream[FromWorker] | None = None
+        self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._next_command = 1
@@ -107,6 +110,9 @@ class WorkerLink:
 
     async def command(self, body: CommandBody, timeout_s: float) -> Reply:
         """Raises LinkDownError, TimeoutError."""
+        if self._stream is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._up.wait(), min(timeout_s, UP_WAIT_S))
         stream = self._stream
         if stream is None:
             raise LinkDownError("there is no connection to the session's process")
@@ -141,6 +147,7 @@ class WorkerLink:
                 pause = min(2 * pause, RETRY_LAST_S)
             finally:
                 self._stream = None
+                self._up.clear()
                 self._fail_commands()
                 stream.abort()
 
@@ -155,6 +162,7 @@ class WorkerLink:
         self._first_own_event, self._started_at = hello.first_event, hello.started_at
         await stream.send(Welcome(protocol=PROTOCOL_VERSION, daemon=self._daemon, capture=self._capture()))
         self._stream = stream
+        self._up.set()
         events: asyncio.Queue[Event] = asyncio.Queue()
         handling = asyncio.create_task(self._handle_events(stream, events), name="worker events")
         broken: PeerError | None = None

@@ -245,11 +245,12 @@ async def test_a_start_of_the_machine_is_no_outage(rig: Rig) -> None:
     """Nor is it one when somebody has stopped everything and starts it again; a fork server that dies later is."""
     for number in range(5):
         await rig.add(f"s{number}", SessionState.ONLINE)
-    for wait, expected in ((1.0, []), (120.0, [AlertRule.DISCONNECTION_RATE])):
+    lost, found = DisconnectReason.FORK_SERVER_LOST, DisconnectReason.FOUND_ENDED
+    for wait, reason, expected in ((1.0, lost, []), (1.0, found, []), (120.0, lost, [AlertRule.DISCONNECTION_RATE])):
         rig.now += wait
         row = OpenRow(
             at=rig.now,
-            reason=DisconnectReason.FORK_SERVER_LOST,
+            reason=reason,
             connected_at=NOW - 9,
             uptime_s=9,
             action=Action.RESTART,

@@ -103,6 +103,7 @@ class StandIn:
             store=self.store,
             hello=self.hello,
             on_command=self.command,
+            on_welcome=lambda _welcome: None,
             write_log=lambda *_: None,
         )
         await self.link.start()

@@ -89,6 +89,15 @@ async def test_remove_unlinks_and_deletes(bed: Bed) -> None:
     await daemon.link("anna")  # the name is free again
 
 
+async def test_a_stopped_session_is_started_to_be_unlinked(bed: Bed) -> None:
+    daemon = await bed.daemon()
+    await daemon.link("anna")
+    await daemon.service.stop("anna")
+    assert await daemon.service.remove("anna", purge=False) is None
+    assert bed.journal("anna", "logout")
+    assert not (bed.folder / "sessions" / "anna").exists()
+
+
 async def test_commands_need_a_running_session(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")

@@ -6,12 +6,14 @@ One appliance with the shipped settings; each session meets a fault of its own, 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from appliance.bench.rig import Rig, phone_number
-from appliance.model import SessionState, SessionView
+from appliance.model import PairingState, SessionState, SessionView
 from appliance.staging import control_types as ct
 
 pytestmark = [pytest.mark.staging, pytest.mark.timeout(240)]
@@ -29,6 +31,18 @@ Case = Callable[[Rig, str, str], Awaitable[None]]
 async def strike(rig: Rig, account: str, *faults: ct.SetFault) -> None:
     for fault in faults:
         await rig.staging.set_fault(fault)
+
+
+async def shown(rig: Rig, session: str) -> str:
+    """What `amda session show` prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "appliance", "session", "show", session),
+        env={**os.environ, "AMDA_CONFIG": str(rig.settings.paths.run_dir / "settings.toml")},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
 
 
 async def ends_in(rig: Rig, session: str, state: SessionState) -> SessionView:
@@ -163,6 +177,38 @@ LAST = "outdated"
 """It concerns the whole fleet, so it comes when the others are done."""
 
 
+SHOWN: dict[str, tuple[str, str, str]] = {
+    "replaced": ("replaced", "Another program logged in", "Find and stop the other copy"),
+    "removed": ("needs_pairing", "The linked device was removed", "amda pair removed --phone"),
+    "logged-out": ("needs_pairing", "Code 401", "amda pair logged-out --phone"),
+    "locked": ("needs_pairing", "WhatsApp locked the account", "amda pair locked --phone"),
+    "banned": ("banned", "probably because of a ban. Code 406", "Open WhatsApp on the phone"),
+    "temporary-ban": ("banned", "for a while. Code 402", "Open WhatsApp on the phone"),
+    "unknown": ("cooling", "Code 409", "it goes on by itself"),
+    LAST: ("outdated", "Code 405", "Upgrade the engine"),
+}
+"""State, explanation and remedy, as a person reads them."""
+
+
+async def silent_after_the_code(rig: Rig) -> None:
+    """What an account with a passkey looks like from here: the code is typed, and nothing comes. Asked for once."""
+    name, phone = "passkey", phone_number(60)
+    account = phone.lstrip("+")
+    await rig.staging.add_account(ct.AddAccount(phone=phone))
+    await rig.api.create_session(name)
+    await rig.staging.set_fault(ct.SetFault(kind=F.PAIR_SILENT, account=account))
+    await rig.staging.set_fault(ct.SetFault(kind=F.PAIR_REFS, account=account, code=1))
+    before = await rig.staging.last()
+    view = await rig.pair(name, phone)
+    assert view.state is PairingState.EXPIRED
+    text = await shown(rig, name)
+    for part in ("new since", "passkey prompt", "typed wrong", "what to do"):
+        assert part in text, text
+    await asyncio.sleep(QUIET_S)
+    asked = await rig.staging.whole_journal(after=before, kinds=[ct.JournalKind.PAIR_REQUESTED], account=account)
+    assert len(asked) == 1
+
+
 async def test_every_row_of_the_table() -> None:
     # the breaker would take a dozen faults at the same moment for an outage, which is a test of its own
     async with Rig(variables={"AMDA_FLEET_OUTAGE_MINIMUM": "99"}) as rig:
@@ -177,7 +223,12 @@ async def test_every_row_of_the_table() -> None:
         failed = {name: result for name, result in zip(CASES, results, strict=True) if result is not None}
         assert not failed
         await refused(405, S.OUTDATED)(rig, LAST, accounts[LAST])
+        for name, parts in SHOWN.items():
+            text = await shown(rig, name)
+            for part in parts:
+                assert part in text, text
         await rig.staging.clear_faults()
+        await silent_after_the_code(rig)
         for name, account in accounts.items():
             entries = await rig.staging.whole_journal(kinds=[ct.JournalKind.CLOSED], account=account)
             lost = [entry for entry in entries if entry.data.get("ready")]

@@ -453,7 +453,7 @@ def test_a_process_that_died_with_the_daemon_has_a_row_and_later_its_reason() ->
     pid = world.worker.pid
     world.die(told=False)
     world.restart_daemon()
-    assert [row.reason for row in world.rows] == [R.FORK_SERVER_LOST]
+    assert [row.reason for row in world.rows] == [R.FOUND_ENDED]
     world.feed(i.Exited(pid=pid, signal=9))
     assert [refined.reason for refined in world.refined] == [R.CRASH]
 
