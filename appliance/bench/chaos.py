@@ -31,6 +31,7 @@ PARALLEL_LINKS: Final = 12
 RECOVER_S: Final = 90.0
 """Until everybody must be back after the last fault: a half-open connection takes 45 s, a hung dial 60 s."""
 STORE_S: Final = 60.0
+"""So long nothing may be stored before what is missing counts as lost: intake goes on after the last fault."""
 NEEDED_FAULTS, NEEDED_EACH, NEEDED_MESSAGES, NEEDED_MEDIA = 100, 3, 5000, 500
 """Of sixty sessions in five minutes, as the issue asks; smaller rehearsals need their share."""
 LIMIT_S: Final = 540.0

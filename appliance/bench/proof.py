@@ -67,17 +67,19 @@ async def due_captures(rig: Rig, accounts: dict[str, str], *, receipted_only: bo
     return found
 
 
-async def wait_stored(rig: Rig, due: Sequence[Due], timeout_s: float) -> None:
-    """Until everything that is due is in the index, or the time is over (the proof will say what is missing)."""
+async def wait_stored(rig: Rig, due: Sequence[Due], patience_s: float) -> None:
+    """Until everything that is due is in the index, or nothing has come for so long: then the proof says what is
+    missing. What is late on a busy machine is not lost."""
     missing = {item.key for item in due}
     after = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patience_s) as patience:
             after = (await rig.api.status()).last_event
             missing -= await _indexed(rig, {key[0] for key in missing})
             if not missing:
                 return
             async for event in rig.events(after=after, kind="media.stored"):
+                patience.reschedule(asyncio.get_running_loop().time() + patience_s)
                 missing.discard(
                     (event.session or "", str(event.data.get("category")), str(event.data.get("message_id")))
                 )
