@@ -37,6 +37,8 @@ from appliance.model_api import IntakeState, PoisonView
 from appliance.problems import unavailable
 from appliance.protocol import CaptureNote, Event, Spooled, SpoolItem
 
+NO_ROOM_S: Final = 600.0
+"""What found no room is tried again after this time even if nothing is known to have been removed."""
 RESCAN_S: Final = 60.0
 """The truth is looked at this often, should a hint ever be missing; sixty folder listings take a millisecond."""
 ITEM_TRIES: Final = 5
@@ -97,6 +99,10 @@ class MediaIntake:
         self._waiting: dict[tuple[str, str], int] = {}
         self._failing: dict[tuple[str, str, str], _Failing] = {}
         """By session, store and item."""
+        self._no_room: dict[tuple[str, str], tuple[float, str]] = {}
+        """Content (session, hash) for which there was no room: when, and why. Until something was removed it is not
+        made smaller once more only to hear the same."""
+        self._rooms_made = 0
         self._state = IntakeState()
         vault.on_room(self._try_again)
 
@@ -184,6 +190,8 @@ class MediaIntake:
 
     def _try_again(self) -> None:
         """Something was removed: look everywhere whether what waits has room now."""
+        self._no_room.clear()
+        self._rooms_made += 1
         if self._state.trouble:
             for lane in self._lanes:
                 lane.again = True
@@ -260,6 +268,10 @@ class MediaIntake:
         return True
 
     async def _store_item(self, spool: SpoolFolder, item: SpoolItem, *, hurried: bool) -> None:
+        content = (item.session, item.sha256)
+        at, reason = self._no_room.get(content, (0.0, ""))
+        if reason and 0 <= self._clock() - at < NO_ROOM_S:
+            raise NoRoomError(reason)
         with contextlib.ExitStack() as files:
             data: BinaryIO = files.enter_context(await asyncio.to_thread(spool.open_verified, item))
             head = data.read(SNIFF_BYTES)
@@ -276,7 +288,13 @@ class MediaIntake:
                     )
                     suffix = extension(b"", smaller.mimetype)
             key = object_key(Category(item.category), item.session, item.captured_at, item.sha256, suffix)
-            view = await self._vault.add(item, key, data, stored)
+            rooms_made = self._rooms_made
+            try:
+                view = await self._vault.add(item, key, data, stored)
+            except NoRoomError as error:
+                if self._rooms_made == rooms_made:  # otherwise there may be room by now
+                    self._no_room[content] = (self._clock(), str(error))
+                raise
         self._change(stored=self._state.stored + 1, saved_bytes=self._state.saved_bytes + item.size - view.size)
         _log.info("media stored", session=item.session, category=item.category, kind=view.kind, size=view.size)
         await self._bus.publish(

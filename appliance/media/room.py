@@ -57,7 +57,7 @@ class MediaRoom:
         self._floor = settings.capture.min_free_bytes // 2
         self.intake = MediaIntake(
             *(paths.sessions, self.vault, self.index, self.holdings, self.compressor, bus, storage.spool_bytes),
-            self._full_disk,
+            lambda: self.keeper.trouble or self._full_disk(),  # nothing is made smaller for a store that is away
         )
         self.aside = SetAside(paths.sessions, self.index, self.intake.hint)
         self.jobs = StorageJobs()

@@ -319,6 +319,8 @@ class Vault:
             plan = await self._pruner.due(self._used, settings, self._foreign, (session, size))
             expired = {"expired": plan["expired"]}
             await self._carry_out(plan if self._lacks_room(session, size, plan) is None else expired)
+            if any(plan.values()):
+                self.tell_room()
         if lacks := self._lacks_room(session, size):
             raise NoRoomError(f"{lacks} is reached; {_REMEDY}")
 

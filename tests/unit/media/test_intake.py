@@ -291,7 +291,9 @@ async def test_get_serves_a_part(rig: Rig) -> None:
         _ = [piece async for piece in rig.store.get(view.key.replace("statuses", "view-once"))]
 
 
-async def test_at_the_quota_media_waits_then_is_refused_visibly_and_room_lets_the_rest_in(rig: Rig) -> None:
+async def test_at_the_quota_media_waits_then_is_refused_visibly_and_room_lets_the_rest_in(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mib = 1 << 20
     rig.intake = rig.intake_of(rig.store, quota_bytes=mib, spool_bytes=mib, prune_mode=PruneMode.MANUAL)
     big = JPEG + bytes(600_000)
@@ -306,6 +308,10 @@ async def test_at_the_quota_media_waits_then_is_refused_visibly_and_room_lets_th
     assert [(found.session, found.message_id) for found in refused] == [("two", "Mc"), ("two", "Mb")]
     assert all("storage quota" in found.reason for found in refused)
     assert {path.name for path in folder.iterdir()} == {"d.json", "d.data"}, "the newest waits"
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.vault, "add", None)
+        with pytest.raises(ProblemError, match="storage quota"):
+            await rig.intake.drain("two")  # and is not looked at again before there is room
     running = asyncio.create_task(rig.intake.run())
     events = rig.bus.subscribe(rig.bus.last_seq)
     [stored] = await rig.index.search()
