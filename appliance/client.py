@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -19,9 +19,12 @@ from appliance.client_storage import StorageCalls
 from appliance.client_wire import BrokenOffError, Response
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
+    ConfigChange,
     CreateSession,
     LiftRequest,
     LiftResult,
+    MediaDeleted,
+    MediaDeletion,
     MediaPage,
     PairingDay,
     PairingDays,
@@ -30,10 +33,12 @@ from appliance.model_api import (
     PoisonList,
     PoisonView,
     Readiness,
+    RelinkRequest,
     Removed,
     SessionList,
     SetSession,
     SettingList,
+    SettingValue,
     SettingView,
     StatusView,
     VersionView,
@@ -174,6 +179,11 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
                     raise
             await asyncio.sleep(_AWAY_PAUSE_S)
 
+    async def relink(self, session: str, *, phone: str | None = None) -> PairingView:
+        """Link a session that is linked anew; the old login is kept until the new one has succeeded."""
+        body = RelinkRequest(method=PairMethod.QR if phone is None else PairMethod.CODE, phone=phone)
+        return await self._call("POST", f"/v1/sessions/{session}/relink", PairingView, body)
+
     async def cancel_pairing(self, pairing: str) -> PairingView:
         return await self._call("POST", f"/v1/pairings/{pairing}/cancel", PairingView)
 
@@ -224,6 +234,10 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
             except BrokenOffError as error:
                 raise ClientError(f"The file broke off: {error}", "Try again.") from error
 
+    async def delete_several_media(self, ids: Sequence[str]) -> MediaDeleted:
+        """Many items at once, pinned or not."""
+        return await self._call("POST", "/v1/media/delete", MediaDeleted, MediaDeletion(ids=list(ids)))
+
     async def media_set_aside(self) -> list[PoisonView]:
         return (await self._get("/v1/media/set-aside", PoisonList)).items
 
@@ -251,6 +265,11 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
 
     async def config(self) -> list[SettingView]:
         return (await self._get("/v1/config", SettingList)).settings
+
+    async def change_config(self, changes: Mapping[str, SettingValue]) -> list[SettingView]:
+        """SECTION.KEY → value, None for its default; only what takes effect live. Returns these as they are now."""
+        body = ConfigChange(changes=dict(changes))
+        return (await self._call("PATCH", "/v1/config", SettingList, body)).settings
 
     # ---- how
 

@@ -307,6 +307,18 @@ class SettingView(msgspec.Struct, frozen=True, kw_only=True):
     """The settings file has another value, which waits for what `change` says."""
 
 
+SettingName = Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+SettingValue = str | int | float | bool | list[str] | None
+"""As the settings file has it; None: take it out of the file."""
+
+
+class ConfigChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    changes: Annotated[
+        dict[Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")], SettingValue], Meta(min_length=1, max_length=50)
+    ]
+    """SECTION.KEY → value; null: its default."""
+
+
 class SettingList(msgspec.Struct, frozen=True, kw_only=True):
     settings: list[SettingView]
 

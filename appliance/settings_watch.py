@@ -49,7 +49,8 @@ class SettingsWatch:
         self.rooms = list(rooms)
         """Who is told, in this order."""
         self._loaded = loaded
-        self._environ = environ
+        self.environ = environ
+        """Its variables win over the file."""
         self._publish = publish
         self._error = ""
         self._state = _state_of(loaded.file)
@@ -100,7 +101,7 @@ class SettingsWatch:
         try:
             # A file that was there must not vanish into defaults: an editor or a mistake, never a decision.
             named = self.file if self._loaded.found else None
-            loaded = await asyncio.to_thread(read_settings, named, self._environ)
+            loaded = await asyncio.to_thread(read_settings, named, self.environ)
             await self._take(loaded)
         except (ConfigError, ValueError) as error:
             self._error = str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.api.alerts import AlertsResource
+from appliance.api.config import ConfigResource
 from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
 from appliance.api.media import MediaResource
@@ -20,6 +21,7 @@ from appliance.history.service import HistoryService
 from appliance.interfaces import SessionControl
 from appliance.media.room import MediaRoom
 from appliance.pairing.service import PairingService
+from appliance.settings_change import SettingsEditor
 from appliance.settings_watch import SettingsWatch
 
 
@@ -45,6 +47,7 @@ def all_resources(
         HistoryResource(history, store_finder(database)),
         AlertsResource(history.alerts, history.persons),
         EventsResource(bus),
+        ConfigResource(watch, SettingsEditor(watch)),
         StatusResource(
             settings=watch,
             node_id=node_id,

@@ -21,8 +21,6 @@ from appliance.model_api import (
     DegradedPart,
     IntakeState,
     Readiness,
-    Scope,
-    SettingList,
     StatusView,
     VersionView,
 )
@@ -105,7 +103,6 @@ class StatusResource:
             get("/readyz", self.ready, access=Access.PUBLIC, also=(503,)),
             get("/v1/status", self.status),
             get("/v1/version", self.version),
-            get("/v1/config", self.config, Scope.ADMIN),
         )
 
     async def live(self) -> web.Response:
@@ -144,7 +141,3 @@ class StatusResource:
     async def version(self) -> VersionView:
         """The release, and the version of what its processes say to each other."""
         return VersionView(release=__version__, protocol=PROTOCOL_VERSION)
-
-    async def config(self) -> SettingList:
-        """Every setting: its effective value, where it comes from, when a change of it takes effect, what it is for."""
-        return SettingList(settings=self._settings.views())

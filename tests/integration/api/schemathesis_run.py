@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 RUN_S = 3000.0
 JUDGED_BY_THE_APPLIANCE = {
     "/v1/alerts/rules": "a name that is no rule",
+    "/v1/config": "a name that is no setting, or not its value",
     "/v1/history": "a word that is no reason of a disconnection",
     "/v1/history.csv": "as above",
     "/v1/history/stats": "as above",

@@ -235,6 +235,34 @@ async def test_sessions_are_filtered_sorted_and_paged(doors: Doors) -> None:
     assert await doors.status(token, "GET", "/v1/sessions?sort=colour") == 400
 
 
+async def test_live_settings_are_written_and_in_force_at_once(doors: Doors) -> None:
+    token = await doors.token(Scope.ADMIN)
+    file = doors.rig.settings.paths.state_dir / "rig.toml"
+    file.write_text("[pairing]\nslots = 3  # as it was\n")
+    async with doors.http(token) as http:
+        body = {"changes": {"pairing.slots": 5, "alerts.urls": ["ntfy://example"], "history.keep_days": 7.5}}
+        async with http.patch("/v1/config", json=body) as response:
+            shown = {f"{one['section']}.{one['key']}": one["value"] for one in (await response.json())["settings"]}
+        assert (response.status, shown["pairing.slots"], shown["history.keep_days"]) == (200, 5, 7.5)
+        assert shown["alerts.urls"] == "···"
+        assert "slots = 5  # as it was" in file.read_text()
+        before = file.read_text()
+        for changes, status in (
+            ({"pairing.slots": 99}, 400),
+            ({"pairing.slots": 6, "pairing.tries": "many"}, 400),
+            ({"pairing.nothing": 1}, 400),
+            ({"api.listen": "0.0.0.0:1"}, 409),
+            ({"limits.sessions": 9}, 409),
+        ):
+            async with http.patch("/v1/config", json={"changes": changes}) as response:
+                assert response.status == status, changes
+        assert file.read_text() == before, "all or nothing"
+        async with http.patch("/v1/config", json={"changes": {"pairing.slots": None}}) as response:
+            assert (await response.json())["settings"][0]["value"] == 0
+    entry = (await doors.client.audit()).items[0]
+    assert (entry.action, entry.status) == ("config_change", 200)
+
+
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """A certificate that names itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())

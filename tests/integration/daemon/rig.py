@@ -16,7 +16,7 @@ from appliance.api.documentation import described_table
 from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
 from appliance.api.status import Health
-from appliance.config import LoadedSettings, read_settings
+from appliance.config import CONFIG_VARIABLE, LoadedSettings, read_settings
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.facts import live_source
@@ -89,6 +89,8 @@ class ApiRig:
         """Served until the block ends. `variables`: settings, as `api_listen`."""
         given = {"paths_state_dir": str(folder), "limits_sessions": "3", "limits_request_bytes": "4096", **variables}
         environment = {f"AMDA_{name.upper()}": value for name, value in given.items()}
+        environment[CONFIG_VARIABLE] = str(folder / "rig.toml")
+        (folder / "rig.toml").touch()
         loaded = read_settings(None, environment)
         settings, sessions = loaded.settings, FakeSessions()
 
