@@ -40,6 +40,7 @@ async def test_ten_thousand_requests(
     assert outcome.failures == []
     assert outcome.with_status(500, 599) == []
     assert len(outcome.answers) >= REQUESTS
+    assert len(outcome.with_status(401, 401)) < REQUESTS // 5, "its token worked to the end"
 
 
 async def test_two_thousand_requests_without_a_token(

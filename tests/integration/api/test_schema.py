@@ -51,17 +51,15 @@ async def test_with_a_token(
     assert len(outcome.with_status(200, 299)) > 50
 
 
-@pytest.mark.parametrize("token", [None, "amda_0123456789ab_" + "A" * 43], ids=["none", "wrong"])
-async def test_without_a_valid_token_nothing_succeeds(
+async def test_without_a_token_nothing_succeeds(
     tmp_path: Path,
     database: Database,
     bus: EventBus,
     redis_server: RedisServer,
-    token: str | None,
 ) -> None:
     async with served(tmp_path, database, bus) as (rig, url), ApplianceClient(rig.socket) as client:
         view = await client.create_session("anna")
-        outcome = await run_schemathesis(url, tmp_path, token=token, examples=1, phases="fuzzing")
+        outcome = await run_schemathesis(url, tmp_path, token=None, examples=1, phases="fuzzing")
         assert await client.sessions() == [view]
         assert await client.tokens() == []
         public = frozenset(route.path for route in rig.routes if route.access is Access.PUBLIC)
