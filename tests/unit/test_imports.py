@@ -5,8 +5,8 @@ Each check runs in a fresh interpreter and looks at `sys.modules`, because this 
 
 from __future__ import annotations
 
-import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +51,7 @@ def modules_of(package: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_sees_what_an_import_brings() -> None:
     """The probe itself must be able to fail: a module that imports aiohttp shows it."""
     assert "aiohttp" in loaded_after("import aiohttp")
@@ -127,8 +128,8 @@ def test_help_loads_nothing_that_only_some_commands_need() -> None:
 
 
 def test_every_module_with_code_says_why_it_exists() -> None:
-    trees = {path.relative_to(ROOT): ast.parse(path.read_text()) for path in MODULES}
-    assert [str(path) for path, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
+    begin = {path.relative_to(ROOT): re.sub(r"\A(?:\s*#.*\n)*\s*", "", path.read_text()) for path in MODULES}
+    assert [str(path) for path, text in begin.items() if text and not text.startswith(('"""', 'r"""'))] == []
 
 
 def test_modules_are_small() -> None:

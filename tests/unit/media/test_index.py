@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from appliance.database import Database
 from appliance.media.index import PAGE_LIMIT, MediaIndex, StoredAs
 from appliance.model import MediaKind
@@ -27,6 +29,7 @@ def _item(number: int) -> SpoolItem:
     )
 
 
+@pytest.mark.slow
 async def test_the_largest_page_can_ask_for_one_more_to_see_whether_another_follows(tmp_path: Path) -> None:
     """It was cut to the page itself, so that the page after a full one did not exist and its items seemed lost."""
     database = await Database.open(tmp_path / "amda.db")

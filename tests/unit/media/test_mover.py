@@ -74,6 +74,7 @@ async def test_everything_moves_and_new_media_goes_to_the_new_store(rig: MoveRig
     assert (await rig.auditor.measure()).missing == []
 
 
+@pytest.mark.slow
 async def test_what_comes_and_goes_meanwhile_is_right_afterwards(rig: MoveRig) -> None:
     for _ in range(200):
         await rig.add("one", 1000)
