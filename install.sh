@@ -31,6 +31,8 @@
 #   --minio-url URL --minio-sha256 HEX     by its pinned download, are taken otherwise
 #   --build-minio     build MinIO's last published source (five minutes; it has known holes)
 #   --s3-url URL --s3-credentials FILE     an S3 that exists elsewhere; the file says access_key and secret_key
+#   --domain NAME     TLS (Caddy, with a certificate for NAME) in front of the API, for a back end elsewhere; ports 80, 443
+#   --no-domain       close that door again
 #
 # It can be run again at any time: it makes what is missing, starts again only what changed, never makes a secret anew
 # and never overwrites a setting that was edited (the new default is put beside it, FILE.new). An interrupted run is

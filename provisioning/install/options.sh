@@ -54,6 +54,8 @@ read_options() {
             --minio-binary) value "$@" && minio=auto s3_url='' minio_binary=$2 && shift ;;
             --minio-url) value "$@" && minio=auto s3_url='' minio_url=$2 && shift ;;
             --minio-sha256) value "$@" && minio_sha256=$2 && shift ;;
+            --domain) value "$@" && domain=$2 && shift ;;
+            --no-domain) domain='' ;;
             --s3-url) value "$@" && s3_url=$2 && shift ;;
             --s3-credentials) value "$@" && s3_credentials=$2 && shift ;;
             --from | --sha256 | --offline) shift ;; # install.sh has seen to these

@@ -70,6 +70,13 @@ check_clock() {
     fi
 }
 
+# port_taken NUMBER: true if somebody listens there.
+port_taken() {
+    cat "$prefix/proc/net/tcp" "$prefix/proc/net/tcp6" 2>/dev/null |
+        awk -v port=":$(printf '%04X' "$1")" \
+            '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'
+}
+
 take_lock() {
     if [ -n "$dry_run" ]; then return 0; fi
     mkdir -p "$prefix/run/lock"

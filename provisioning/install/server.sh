@@ -35,6 +35,8 @@ parts=$root/provisioning/install
 . "$parts/settings.sh"
 # shellcheck source=provisioning/install/store.sh
 . "$parts/store.sh"
+# shellcheck source=provisioning/install/proxy.sh
+. "$parts/proxy.sh"
 # shellcheck source=provisioning/install/services.sh
 . "$parts/services.sh"
 # shellcheck source=provisioning/install/uninstall.sh
@@ -91,6 +93,7 @@ install_all() {
     step "programs and units"
     redis_program
     minio_files
+    proxy_files
     switch_release
     units
     step "start"

@@ -10,7 +10,12 @@ redis_program() {
 }
 
 # The services of this machine, in the order in which they start.
-chosen() { if [ "$store" = minio ]; then echo "$STORE $SERVICES"; else echo "$SERVICES"; fi; }
+chosen() {
+    words=$SERVICES
+    if [ "$store" = minio ]; then words="$STORE $words"; fi
+    if [ -n "$domain" ]; then words="$words $PROXY"; fi
+    echo "$words"
+}
 
 units() {
     reload=
@@ -24,6 +29,7 @@ units() {
     if [ -n "$reload" ]; then run systemctl daemon-reload; fi
     enable "$TARGET"
     if [ "$store" = minio ]; then enable "$STORE"; fi
+    if [ -n "$domain" ]; then enable "$PROXY"; else leave_proxy; fi
 }
 
 enable() {

@@ -15,7 +15,7 @@ users() {
     make_dir "$OPT" 0755 root:root
     make_dir "$OPT/bin" 0755 root:root
     make_dir "$ETC" 0755 root:root
-    make_dir "$SECRETS" 0755 root:root
+    make_dir "$SECRETS" 0750 root:amda
 }
 
 # As the release that is to run, with nothing of the caller's Python.
@@ -30,7 +30,7 @@ settings() {
         --socket /run/amda-redis/redis.sock --password-file "$SECRETS/redis-password" >"$scratch/redis.conf"
     put_file "$scratch/redis.conf" "$ETC/redis.conf" 0640 root:amda-redis amda-redis.service
     # shellcheck disable=SC2046  # words without blanks
-    release_python "$release/provisioning/settings.py" amda $(store_settings) >"$scratch/amda.toml" ||
+    release_python "$release/provisioning/settings.py" amda $(store_settings) $(proxy_settings) >"$scratch/amda.toml" ||
         fail 35 "the settings given by AMDA_… variables cannot be used" "correct the variable that is named above"
     put_file "$scratch/amda.toml" "$ETC/amda.toml" 0640 root:amda amda.service
 }

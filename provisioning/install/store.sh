@@ -11,8 +11,10 @@ choose_store() {
     elif [ "$minio" = no ]; then
         store=folder
         note "media: a folder, $STATE/media"
-    elif find_minio; then
+    elif known=$minio_from && find_minio; then
         store=minio
+        # The same program from another place is no change.
+        if [ -n "$known" ] && [ -n "$minio_program" ] && cmp -s "$minio_program" "$OPT/bin/minio"; then minio_from=$known; fi
         note "media: $minio_from, listening on $MINIO_ADDRESS"
         check_port
     else
@@ -86,9 +88,7 @@ build_minio_here() {
 # Nobody else may listen where our object store shall.
 check_port() {
     if systemctl is-active --quiet "$STORE" 2>/dev/null; then return 0; fi
-    port=$(printf '%04X' "${MINIO_ADDRESS##*:}")
-    if cat "$prefix/proc/net/tcp" "$prefix/proc/net/tcp6" 2>/dev/null |
-        awk -v port=":$port" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'; then
+    if port_taken "${MINIO_ADDRESS##*:}"; then
         fail 25 "port ${MINIO_ADDRESS##*:} is taken, and the object store needs it" \
             "stop what listens there, or choose: AMDA_MINIO_ADDRESS=127.0.0.1:9010, --s3-url URL, --no-minio"
     fi

@@ -3,17 +3,19 @@
 
 uninstall() {
     step "stop"
-    for unit in $TARGET amda.service amda-sessions.service amda-minio.service amda-redis.service; do
+    for unit in $TARGET "$PROXY" amda.service amda-sessions.service amda-minio.service amda-redis.service; do
         if systemctl cat "$unit" >/dev/null 2>&1; then
             # A session says goodbye to WhatsApp and stays linked there.
             run systemctl disable --now "$unit" || fail 32 "$unit cannot be stopped" "systemctl status $unit"
         fi
     done
     step "remove programs, units and links"
-    for unit in $TARGET $SERVICES amda-minio.service; do
+    for unit in $TARGET $SERVICES "$STORE" "$PROXY"; do
         remove "$UNITS/$unit" "$UNITS/$unit.new"
     done
     remove "$JOURNALD/amda.conf" "$BIN/amda" "$BIN/amda-tui" "$OPT" "$prefix/run/amda" "$prefix/run/amda-redis"
+    # The system's own Caddy may start again, if its package stays.
+    if [ -n "$domain" ]; then run systemctl unmask caddy.service; fi
     forget_written
     if [ -d "$JOURNALD" ] && [ -z "$dry_run" ]; then rmdir "$JOURNALD" 2>/dev/null || :; fi
     run systemctl daemon-reload
@@ -23,8 +25,8 @@ uninstall() {
         return 0
     fi
     step "remove all data"
-    remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE"
-    for user in amda amda-redis amda-minio; do
+    remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE" "$PROXY_STATE"
+    for user in amda amda-redis amda-minio amda-proxy; do
         if id "$user" >/dev/null 2>&1; then
             run userdel "$user" || fail 34 "the user $user cannot be removed: $(tail -n 1 "$LOG")" \
                 "end its processes (ps -u $user), and run this again"

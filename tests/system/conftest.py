@@ -10,6 +10,7 @@ import pytest
 
 from appliance.minio_server import find_minio
 from tests.system.machine import Machine, MachineError, build_release, cache_folder, check_host
+from tests.system.server import PUBLISHED
 
 PYTHONS = "3.11 3.13"
 """Those of Debian 12 and 13."""
@@ -31,7 +32,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--offline", platform.machine(), "--python", PYTHONS, "--wheels", str(wheels)]
     if program := find_minio():
         options += ["--minio", str(program)]
-    build_release(out, [*options, "--base-url", "http://127.0.0.1:8000"])
+    build_release(out, [*options, "--base-url", PUBLISHED])
     return out
 
 

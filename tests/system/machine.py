@@ -70,14 +70,15 @@ def mirror() -> str:
     return plain[0] if plain else DEFAULT_MIRROR
 
 
-def bare_root(suite: str) -> Path:
-    """The unpacked root of a Debian suite, from the cache or made now (a minute or two)."""
-    key = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
+def bare_root(suite: str, more: Sequence[str] = ()) -> Path:
+    """The unpacked root of a Debian suite with `more` packages, from the cache or made now (a minute or two)."""
+    packages = (*PACKAGES, *more)
+    key = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
     folder = cache_folder() / f"root-{suite}-{key}"
     if folder.is_dir():
         return folder
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(partial), mirror()]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(partial), mirror()]
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode != 0:
@@ -93,24 +94,26 @@ def bare_root(suite: str) -> Path:
 
 
 class Machine:
-    """One container; a context manager that leaves nothing behind. `layer` holds what differs from the bare root."""
+    """One container; a context manager that leaves nothing behind. Its files are a layer above the bare root."""
 
-    def __init__(self, suite: str, folder: Path) -> None:
+    def __init__(self, suite: str, folder: Path, more: Sequence[str] = ()) -> None:
         self.suite = suite
         self._folder = folder
-        self.layer = folder / "layer"
-        self.bare = bare_root(suite)
+        self._layer = folder / "layer"
+        self.bare = bare_root(suite, more)
         self.root = folder / "root"
         self._mounted = False
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Machine:
-        for path in (self.layer, self.root, self._folder / "work"):
+        for path in (self._layer, self.root, self._folder / "work"):
             path.mkdir(parents=True)
-        options = f"lowerdir={self.bare},upperdir={self.layer},workdir={self._folder / 'work'}"
-        subprocess.run(["mount", "-t", "overlay", "amda-test", "-o", options, str(self.root)], check=True)
-        self._mounted = True
+        options = f"lowerdir={self.bare},upperdir={self._layer},workdir={self._folder / 'work'}"
+        mounted = subprocess.run(["mount", "-t", "overlay", "amda-test", "-o", options, str(self.root)], check=False)
+        self._mounted = mounted.returncode == 0
+        if not self._mounted:  # not every file system can be a layer
+            subprocess.run(["cp", "--archive", f"{self.bare}/.", str(self.root)], check=True)
         try:
             self.boot()
         except BaseException:
@@ -214,6 +217,11 @@ class Machine:
     def path(self, inside: str) -> Path:
         """A path of the machine, seen from here."""
         return self.root / inside.lstrip("/")
+
+    def added(self) -> set[str]:
+        """Everything that is there and was not in the bare root."""
+        there = {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
+        return {name for name in there if not os.path.lexists(self.bare / name)}
 
     def unit(self, name: str, what: str) -> str:
         """One property of a unit."""

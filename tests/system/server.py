@@ -25,6 +25,8 @@ Restart=always
 [Install]
 WantedBy=multi-user.target
 """
+PUBLISHED: Final = "http://127.0.0.1:8000"
+"""What provisioning/release wrote into install.sh: see conftest.py."""
 UNITS: Final = ("amda-redis.service", "amda-sessions.service", "amda.service")
 FIRST_NUMBER: Final = 221_771_234_500
 ONLINE_S: Final = 60.0
@@ -41,10 +43,29 @@ class Server:
         self.bundle = f"/srv/amda/{next(published.glob('*-offline-*.tar')).name}"
         self.phones: dict[str, str] = {}
 
-    def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """install.sh as on a server without a network."""
+    def install(self, *options: str, staging: bool = True) -> subprocess.CompletedProcess[str]:
+        """install.sh as on a server without a network; with `staging`, for the WhatsApp of `start_whatsapp`."""
         command = ("sh", "/srv/amda/install.sh", "--offline", self.bundle, *options)
-        return self.machine.run(*command, check=check, environment={"AMDA_NETWORK_STAGING": STAGING})
+        return self.machine.run(*command, environment={"AMDA_NETWORK_STAGING": STAGING} if staging else {})
+
+    def install_by_pipe(self) -> subprocess.CompletedProcess[str]:
+        """Literally what a newcomer types; only the address is this machine's own, and pip is given a folder."""
+        bundle = self.machine.path("/srv/bundle")
+        bundle.mkdir()
+        self.machine.run("tar", "-C", "/srv/bundle", "-xf", self.bundle)
+        serve = ("python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/srv/amda", "8000")
+        self.machine.run("systemd-run", "--quiet", "--unit=files", *serve)
+        eventually("the files are served", lambda: self._fetch().returncode == 0, 10)
+        minio = "--minio-binary /srv/bundle/minio" if (bundle / "minio").exists() else "--no-minio"
+        piped = f"curl -fsSL {PUBLISHED}/install.sh | bash -s -- {minio}"
+        wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/srv/bundle/wheels"}
+        environment = {"AMDA_NETWORK_STAGING": STAGING, **wheels}
+        done = self.machine.run("bash", "-o", "pipefail", "-c", piped, environment=environment)
+        self.machine.run("systemctl", "stop", "files.service")
+        return done
+
+    def _fetch(self) -> subprocess.CompletedProcess[str]:
+        return self.machine.run("curl", "-fsS", f"{PUBLISHED}/SHA256SUMS", check=False)
 
     def start_whatsapp(self) -> None:
         """The staging network, from a copy of the release that uninstalling does not touch."""

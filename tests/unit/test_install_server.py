@@ -41,6 +41,7 @@ case "$name $*" in
     "apt-get"*)
         if [ -n "${FAKE_APT_ERROR-}" ]; then echo "E: $FAKE_APT_ERROR"; exit 100; fi
         cp "$0" "${0%/*}/curl"
+        cp "$0" "${0%/*}/caddy"
         ;;
     "date +%s") echo "${FAKE_NOW-1795000000}" ;;
     date*) echo 2026-11-23 ;;
@@ -71,6 +72,13 @@ echo >>"$CALLS"
 if [ -n "${INTERRUPT_AT-}" ] && [ "$(grep -c . "$CALLS")" -eq "$INTERRUPT_AT" ]; then kill -INT 0; fi
 case $* in
     --version) echo "Python 3.12.0" ;;
+    -c*) if [ "$0" = "${FAKE_UNFIT-}" ]; then exit 1; fi ;;
+    "-m pip download"*) for last; do :; done; mkdir -p "$last" && : >"$last/uv-1.whl" ;;
+    "-m zipfile"*) mkdir -p "$5/scripts" && cp "$0" "$5/scripts/uv" ;;
+    "python install"*)
+        mkdir -p "$UV_PYTHON_INSTALL_DIR/3.13/bin"
+        cp "$0" "$UV_PYTHON_INSTALL_DIR/3.13/bin/python3.13"
+        ;;
     "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
     "-m pip"*--editable*)
         for name in amda amda-tui; do
@@ -331,6 +339,18 @@ def test_broken_apt_and_the_next_run_completes(server: Server) -> None:
     assert server.install().returncode == 0
 
 
+def test_too_old_a_python_is_told_and_another_one_brought(server: Server) -> None:
+    (server.machine / "etc/os-release").write_text("ID=ubuntu\nVERSION_ID=22.04\n")
+    old = {"FAKE_UNFIT": str(server.tools / "python3")}
+    done = server.install(**old)
+    assert done.returncode == 0, done.stderr
+    assert "too old: uv brings Python 3.13" in done.stderr
+    fetched = next(call for call in server.calls if "pip download" in call)
+    assert "--require-hashes" in fetched
+    assert (server.machine / "opt/amda/python/3.13/bin/python3.13").exists()
+    assert "nothing changed" in server.install(**old).stderr
+
+
 def test_service_that_does_not_start_and_the_next_run_completes(server: Server) -> None:
     done = server.install(FAKE_DEAD_UNIT="amda-sessions.service")
     assert done.returncode == 32
@@ -406,6 +426,20 @@ def test_s3_elsewhere(server: Server) -> None:
     assert done.returncode == 0, done.stderr
     assert "storage.endpoint=https://s3.example" in server.read("etc/amda/amda.toml")
     assert stat.S_IMODE((server.machine / "etc/amda/secrets/s3.toml").stat().st_mode) == 0o600
+
+
+def test_a_domain_gets_a_proxy_and_loses_it_again(server: Server) -> None:
+    assert server.install("--domain", "a b").returncode == 2
+    done = server.install("--domain", "amda.example.org")
+    assert done.returncode == 0, done.stderr
+    assert "systemctl mask caddy.service" in server.calls, "the package's own page is not served"
+    assert "amda.example.org {" in server.read("etc/amda/Caddyfile")
+    assert "api.listen=127.0.0.1:8480 api.trusted_proxies=127.0.0.1" in server.read("etc/amda/amda.toml")
+    assert "systemctl start amda-proxy.service" in server.calls
+    server.forget_calls()
+    assert server.install("--no-domain").returncode == 0
+    assert "systemctl disable --now amda-proxy.service" in server.calls
+    assert "api.listen" not in server.read("etc/amda/amda.toml")
 
 
 # ---- leaving

@@ -1,0 +1,56 @@
+"""The settings that install.sh writes are those that the appliance reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from appliance.config import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", str(ROOT / "provisioning" / "settings.py"), *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    done = write(
+        "amda", "storage.quota_bytes=8388608000", AMDA_LOG_LEVEL="debug", AMDA_NETWORK_PROXY="socks5://[::1]:1"
+    )
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "amda.toml"
+    file.write_text(done.stdout)
+    settings = load_settings(file, {})
+    assert settings.paths.run_dir == Path("/run/amda")
+    assert settings.redis.user == "amda"
+    assert settings.storage.quota_bytes == 8_388_608_000
+    assert settings.log.level == "debug"
+    assert settings.network.proxy == "socks5://[::1]:1"
+
+
+def test_a_variable_that_means_nothing_is_named() -> None:
+    done = write("amda", AMDA_STORAGE_QUOTA="5")
+    assert done.returncode == 1
+    assert "AMDA_STORAGE_QUOTA" in done.stderr
+    assert done.stdout == ""
+
+
+def test_redis_knows_one_user_and_not_its_password(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    done = write("redis", "--folder", "/var/lib/amda-redis", "--socket", "/run/r.sock", "--password-file", str(secret))
+    assert done.returncode == 0, done.stderr
+    assert "s3cret" not in done.stdout
+    assert f"user amda on #{hashlib.sha256(b's3cret').hexdigest()} " in done.stdout
+    assert "user default off" in done.stdout
+    assert "port 0\n" in done.stdout
