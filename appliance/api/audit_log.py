@@ -46,12 +46,16 @@ class AuditLog:
         self._some = asyncio.Event()
 
     async def record(self, deed: Deed, count: int = 1) -> None:
-        """Durable on return."""
-        await self._database.execute(
-            "INSERT INTO audit (at, who, door, address, action, target, session, status, detail, count)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._clock(), *dataclasses.astuple(deed), count),
-        )
+        """Durable on return. Where the disk is full, the log has it at least: what was done is done, and who made room
+        must not be told that it failed."""
+        try:
+            await self._database.execute(
+                "INSERT INTO audit (at, who, door, address, action, target, session, status, detail, count)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._clock(), *dataclasses.astuple(deed), count),
+            )
+        except sqlite3.OperationalError as error:
+            _log.error("the audit cannot be written", error=str(error), who=deed.who, action=deed.action, count=count)
 
     def refuse(self, deed: Deed) -> None:
         """Something was refused at the door; written down soon, together with its like."""
@@ -72,10 +76,7 @@ class AuditLog:
         refused, self._refused = self._refused, {}
         for deed, count in refused.items():
             _log.warning("refused", what=deed.action, door=deed.door, address=deed.address, count=count)
-            try:
-                await self.record(deed, count)
-            except sqlite3.OperationalError as error:  # a full disk: the log has it at least
-                _log.error("the audit cannot be written", error=str(error))
+            await self.record(deed, count)
 
     async def search(self, query: AuditQuery) -> AuditPage:
         """Newest first."""

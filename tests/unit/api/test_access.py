@@ -266,3 +266,8 @@ async def test_the_audit_is_searched_and_forgotten(world: World) -> None:
     await world.audit.forget(1004.0)
     assert len((await world.audit.search(AuditQuery())).items) == 2
     msgspec.json.encode(page)
+
+
+async def test_an_audit_that_cannot_be_written_stops_nobody(world: World) -> None:
+    await world.database.execute("DROP TABLE audit")
+    await world.audit.record(Deed("user:root", "unix", "pid 1", "sessions_remove", status=200))
