@@ -106,7 +106,7 @@ _AGAIN: Final = frozenset({SessionState.COOLING, SessionState.REPLACED, SessionS
 """States in which a start is a new try although the session is wanted."""
 _CHANGE: Final[tuple[Check, ...]] = (_rights, _live)
 _ON_SESSIONS: Final = (Place.SESSIONS, Place.SESSION)
-_LISTS: Final = (Place.SESSIONS, Place.HISTORY, Place.STORAGE, Place.ALERTS, Place.LOG, Place.PAIRING)
+_LISTS: Final = (Place.SESSIONS, Place.HISTORY, Place.STORAGE, Place.ALERTS, Place.PAIRING)
 
 
 def _go(number: int, place: Place, label: str, text: str) -> Action:
@@ -127,7 +127,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         shown="⏎",
         label=N_("open"),
         help=N_("Everything about the session under the cursor."),
-        places=(Place.SESSIONS, Place.HISTORY),
+        places=(Place.SESSIONS, Place.HISTORY, Place.STORAGE, Place.ALERTS),
         checks=(_target,),
         rank=1,
     ),
@@ -272,6 +272,36 @@ ACTIONS: Final[tuple[Action, ...]] = (
         rank=4,
     ),
     Action(
+        id="prune",
+        keys=("x",),
+        shown="x",
+        label=N_("make room"),
+        help=N_("Delete what is too old or too much; what would go is shown first."),
+        places=(Place.STORAGE,),
+        checks=_CHANGE,
+        rank=1,
+    ),
+    Action(
+        id="acknowledge",
+        keys=("a",),
+        shown="a",
+        label=N_("acknowledge"),
+        help=N_("Somebody takes care of it: it is not told again."),
+        places=(Place.ALERTS,),
+        checks=(*_CHANGE, _subject),
+        rank=1,
+    ),
+    Action(
+        id="silence",
+        keys=("m",),
+        shown="m",
+        label=N_("mute"),
+        help=N_("Nothing of this kind is told for an hour."),
+        places=(Place.ALERTS,),
+        checks=(*_CHANGE, _subject),
+        rank=2,
+    ),
+    Action(
         id="section",
         keys=("tab", "right"),
         shown="Tab",
@@ -326,7 +356,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     _go(1, Place.SESSIONS, N_("sessions"), N_("Every session in one line: who needs somebody?")),
     _go(2, Place.PAIRING, N_("pairing"), N_("Codes, QR codes, and the queue of those who wait to be linked.")),
+    _go(3, Place.STORAGE, N_("storage"), N_("How full it is, whose it is, and making room.")),
     _go(4, Place.HISTORY, N_("history"), N_("Disconnections by hour, reason and session; how fast all were back.")),
+    _go(5, Place.ALERTS, N_("alerts"), N_("What is alarming, and what to do about it.")),
     Action(
         id="palette",
         keys=("colon", "ctrl+p"),

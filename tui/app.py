@@ -57,6 +57,18 @@ def _session() -> Page:
     return SessionPage()
 
 
+def _storage() -> Page:
+    from tui.screens.storage import StoragePage
+
+    return StoragePage()
+
+
+def _alerts() -> Page:
+    from tui.screens.alerts import AlertsPage
+
+    return AlertsPage()
+
+
 def _history() -> Page:
     from tui.screens.history import HistoryPage
 
@@ -67,7 +79,9 @@ PAGES: Final[dict[Place, Callable[[], Page]]] = {
     Place.SESSIONS: SessionsPage,
     Place.SESSION: _session,
     Place.PAIRING: _pairing,
+    Place.STORAGE: _storage,
     Place.HISTORY: _history,
+    Place.ALERTS: _alerts,
 }
 """How each screen is made; all but the first are loaded when they are first wanted."""
 

@@ -35,9 +35,10 @@ _EVERY_S: Final = {
     Topic.ALERTS: 30.0,
     Topic.UPTIME: 300.0,
     Topic.HOURS: 300.0,
+    Topic.STORAGE: 60.0,
 }
 """So old may facts become although no event speaks of them."""
-_LEAST_S: Final = {Topic.HOURS: 5.0, Topic.STATUS: 2.0}
+_LEAST_S: Final = {Topic.HOURS: 5.0, Topic.STATUS: 2.0, Topic.STORAGE: 10.0}
 """So long at least between two readings although events ask for more; otherwise a look."""
 
 
@@ -178,6 +179,10 @@ async def _hours(api: Api, store: Store, now: float) -> None:
     store.refresh_hours(item.count for item in stats.by_hour)
 
 
+async def _storage(api: Api, store: Store, _now: float) -> None:
+    store.refresh_storage(await api.storage())
+
+
 _READERS: Final[dict[Topic, Callable[[Api, Store, float], Awaitable[None]]]] = {
     Topic.SESSIONS: _sessions,
     Topic.STATUS: _status,
@@ -185,4 +190,5 @@ _READERS: Final[dict[Topic, Callable[[Api, Store, float], Awaitable[None]]]] = {
     Topic.ALERTS: _alerts,
     Topic.UPTIME: _uptime,
     Topic.HOURS: _hours,
+    Topic.STORAGE: _storage,
 }

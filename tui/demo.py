@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
+
 from appliance.client import ApiError
 from appliance.model import Category, EventView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import MediaPage, Removed, StatusView
 from appliance.model_history import (
+    AlertRule,
     AlertView,
     Disconnection,
     HistoryPage,
@@ -22,9 +25,12 @@ from appliance.model_history import (
     ReasonCount,
     Recovery,
     SessionUptime,
+    SilenceView,
     UptimeSpan,
     UptimeStrip,
 )
+from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
+from tui import demo_facts
 from tui.demo_fleet import SLOTS, Fleet
 
 STEP_S: Final = 1.0
@@ -40,6 +46,8 @@ class DemoApi:
         self.fleet = fleet
         self._step_s = step_s
         self._events: list[EventView] = []
+        self._alerts = {alert.id: alert for alert in demo_facts.alarming(fleet)}
+        self._silences: list[SilenceView] = []
         self._at = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -155,6 +163,33 @@ class DemoApi:
         )
 
     async def alerts(self, ended_since: float | None = None) -> list[AlertView]:
+        return list(self._alerts.values())
+
+    async def acknowledge_alert(self, alert: str) -> AlertView:
+        found = msgspec.structs.replace(self._alerts[alert], acknowledged_by="demo")
+        self._alerts[alert] = found
+        return found
+
+    async def silences(self) -> list[SilenceView]:
+        return self._silences
+
+    async def silence(
+        self, duration_s: float, *, rule: AlertRule | None = None, session: str | None = None, comment: str = ""
+    ) -> SilenceView:
+        now = self.fleet.now
+        number = str(len(self._silences) + 1)
+        until = now + duration_s
+        made = SilenceView(id=number, rule=rule, session=session, until=until, created_at=now, comment=comment)
+        self._silences.append(made)
+        return made
+
+    async def storage(self) -> StorageUsage:
+        return demo_facts.usage(self.fleet)
+
+    async def prune(self, request: PruneRequest) -> PruneReport:
+        return demo_facts.prune(self.fleet, dry_run=request.dry_run)
+
+    async def removals(self, limit: int = 100) -> list[Removal]:
         return []
 
     async def media(

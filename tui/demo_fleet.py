@@ -54,7 +54,6 @@ _PAIRED_S: Final = 3.0
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTVWXYZ123456789"
 _ITEMS: Final = 400
 """Media that can be looked through."""
-QUOTA_BYTES: Final = 10_000_000_000
 SLOTS: Final = 24
 
 

@@ -8,7 +8,17 @@ from typing import Protocol
 
 from appliance.model import Category, EventView, PairingView, PairMethod, SessionView
 from appliance.model_api import MediaPage, Removed, StatusView
-from appliance.model_history import AlertView, HistoryPage, HistoryStats, PersonView, UptimeSpan, UptimeStrip
+from appliance.model_history import (
+    AlertRule,
+    AlertView,
+    HistoryPage,
+    HistoryStats,
+    PersonView,
+    SilenceView,
+    UptimeSpan,
+    UptimeStrip,
+)
+from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
 
 
 class Api(Protocol):
@@ -69,6 +79,20 @@ class Api(Protocol):
         limit: int = 100,
         cursor: str | None = None,
     ) -> MediaPage: ...
+
+    async def storage(self) -> StorageUsage: ...
+
+    async def prune(self, request: PruneRequest) -> PruneReport: ...
+
+    async def removals(self, limit: int = 100) -> list[Removal]: ...
+
+    async def acknowledge_alert(self, alert: str) -> AlertView: ...
+
+    async def silences(self) -> list[SilenceView]: ...
+
+    async def silence(
+        self, duration_s: float, *, rule: AlertRule | None = None, session: str | None = None, comment: str = ""
+    ) -> SilenceView: ...
 
     async def person(self, session: str) -> PersonView: ...
 

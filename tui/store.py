@@ -16,6 +16,7 @@ import msgspec
 from appliance.model import ADVICE, EventView, PairingView, SessionState, SessionView
 from appliance.model_api import StatusView
 from appliance.model_history import AlertPhase, AlertView, UptimeStrip
+from appliance.model_storage import StorageUsage
 
 
 class Topic(enum.Enum):
@@ -27,6 +28,7 @@ class Topic(enum.Enum):
     ALERTS = enum.auto()
     UPTIME = enum.auto()
     HOURS = enum.auto()
+    STORAGE = enum.auto()
 
 
 class Link(enum.Enum):
@@ -51,8 +53,8 @@ _TOPICS: Final = {
     "session": (Topic.SESSIONS, Topic.HOURS),
     "pairing": (Topic.PAIRINGS,),
     "alert": (Topic.ALERTS,),
-    "media": (Topic.SESSIONS, Topic.STATUS),
-    "storage": (Topic.SESSIONS, Topic.STATUS),
+    "media": (Topic.SESSIONS, Topic.STATUS, Topic.STORAGE),
+    "storage": (Topic.SESSIONS, Topic.STATUS, Topic.STORAGE),
     "appliance": (Topic.STATUS, Topic.SESSIONS, Topic.PAIRINGS, Topic.ALERTS),
 }
 """What an event makes stale, by the first word of its type."""
@@ -77,6 +79,7 @@ class Store:
         """Disconnections of today, hour by hour."""
         self.pairings: dict[str, PairingView] = {}
         self.alerts: tuple[AlertView, ...] = ()
+        self.storage: StorageUsage | None = None
         self.seq = 0
         self.link = Link.CONNECTING
         self.note = ""
@@ -94,7 +97,7 @@ class Store:
         self.sessions = {view.id: view for view in snapshot.sessions}
         self.seq = snapshot.seq
         self.link, self.note, self.fresh_at = Link.LIVE, "", now
-        self.stale = {Topic.PAIRINGS, Topic.ALERTS, Topic.UPTIME, Topic.HOURS}
+        self.stale = set(Topic) - {Topic.SESSIONS, Topic.STATUS}
         self.revision += 1
 
     def apply(self, event: EventView, now: float) -> Outcome:
@@ -134,6 +137,11 @@ class Store:
     def refresh_uptime(self, strips: Iterable[UptimeStrip]) -> None:
         self.strips = {strip.session: strip for strip in strips}
         self.revision += 1
+
+    def refresh_storage(self, usage: StorageUsage) -> None:
+        if usage != self.storage:
+            self.storage = usage
+            self.revision += 1
 
     def refresh_hours(self, hours: Iterable[int]) -> None:
         found = tuple(hours)

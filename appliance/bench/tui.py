@@ -30,8 +30,8 @@ from appliance.client import ApplianceClient, ClientError
 from appliance.staging import control_types as ct
 
 COLUMNS, ROWS = 120, 40
-VISIBLE_ROWS: Final = 33
-"""Sessions that such a screen shows at least: forty lines without header, titles, footer and the line of a filter."""
+VISIBLE_ROWS: Final = 34
+"""Sessions that such a screen shows: forty lines without header (three), titles, and footer (two)."""
 FULL_FLEET: Final = 60
 """Up to here with a real daemon; from here on the limits are double."""
 STARTS: Final = 5
@@ -43,6 +43,7 @@ CHANGING: Final = 0.1
 """Share of the sessions whose connection is reset each second."""
 KEYS: Final = 40
 KEY_PAUSE_S: Final = 0.15
+SIGNS: Final = tuple(sign.encode() for sign in "●◐◌○✖■")
 CURSOR: Final = "▸".encode()
 PARALLEL_LINKS: Final = 16
 SCREEN_TIMEOUT_S: Final = 20.0
@@ -105,7 +106,7 @@ async def run(*, sessions: int, keep: bool = False) -> Tui:
 @contextlib.asynccontextmanager
 async def _daemon(sessions: int, *, keep: bool) -> AsyncIterator[tuple[str, Path, Shake]]:
     """A whole appliance. The resets are ours: they are not to be taken for an outage of WhatsApp."""
-    variables = {"AMDA_FLEET_OUTAGE_MINIMUM": "10000", "AMDA_RECONNECT_BUDGET": "1000"}
+    variables = {"AMDA_FLEET_OUTAGE_MINIMUM": "10000", "AMDA_RECONNECT_ATTEMPTS_PER_HOUR": "1000"}
     async with Rig(keep=keep, variables=variables) as rig:
         say(f"linking {sessions} sessions on a staging network")
         crowd = Crowd(rig, sessions)
@@ -176,8 +177,8 @@ class _Measured:
             return at - terminal.started, terminal.cpu_s()
 
     def _all_rows(self, output: bytes) -> bool:
-        """Every visible row has been written: its sign, then its name; online sessions only, as all are here."""
-        return output.count("●".encode()) + output.count("◐".encode()) + output.count("✖".encode()) > self._visible
+        """Every visible row has its sign, whatever its state."""
+        return sum(output.count(sign) for sign in SIGNS) >= self._visible
 
     async def steady(self, shake: Shake) -> None:
         """CPU and bytes with a tenth of the rows changing each second, then the time from a key to its repaint."""

@@ -186,7 +186,7 @@ def charts(stats: HistoryStats, scene: Scene, width: int, rows: int) -> list[Lin
     """By hour on the left; by reason and recovery beside it where there is room, below otherwise."""
     if width < 100:
         below = [*reason_lines(stats, scene, width - 2)[:3], recovery_line(stats)]
-        return [*hour_chart(stats.by_hour, scene, width - 2, rows), *(_indented(line, width) for line in below)]
+        return [*hour_chart(stats.by_hour, scene, width, rows), *(_indented(line, width) for line in below)]
     left = width * 55 // 100
     chart = hour_chart(stats.by_hour, scene, left, rows)
     right = [*reason_lines(stats, scene, width - left - 4)[: rows + 1], recovery_line(stats)]

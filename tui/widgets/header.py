@@ -15,7 +15,9 @@ from tui.words import age, clock, needs_person, size
 TABS: Final = (
     (Place.SESSIONS, N_("Sessions")),
     (Place.PAIRING, N_("Pairing")),
+    (Place.STORAGE, N_("Storage")),
     (Place.HISTORY, N_("History")),
+    (Place.ALERTS, N_("Alerts")),
 )
 WIDE: Final = 100
 """From here on there is room for words beside the figures."""
@@ -79,12 +81,12 @@ def _storage(scene: Scene, width: int) -> list[Span]:
     status = scene.store.status
     if status is None:
         return []
-    quota = getattr(status, "quota_bytes", None)
-    if not quota:
+    usage = scene.store.storage
+    if usage is None or not usage.quota:
         return [(size(status.media_bytes), Tone.TEXT)]
-    share = status.media_bytes / quota
+    share = usage.share
     tone = Tone.BAD if share >= 1 else Tone.WARN if share >= 0.9 else Tone.BAR
-    words = f" {size(status.media_bytes)} / {size(quota)}" if width >= FULL else f" {100 * share:.0f} %"
+    words = f" {size(usage.used)} / {size(usage.quota)}" if width >= FULL else f" {100 * share:.0f} %"
     return [*bar(share, _GAUGE, scene.glyphs, tone), (words, Tone.TEXT)]
 
 
@@ -94,18 +96,13 @@ def tabs(scene: Scene, place: Place, width: int) -> Line:
     shown = Place.SESSIONS if place is Place.SESSION else place
     for number, (tab, label) in enumerate(TABS, start=1):
         alerts = scene.store.open_alerts if tab is Place.ALERTS else 0
-        pen.put(" ")
         ground = Ground.TAB if tab is shown else None
-        pen.put(f" {tab_number(tab) or number} ", Tone.KEY, ground)
+        pen.put(" ").put(f" {number} " if width >= TINY else f" {number}", Tone.KEY, ground)
+        pen.put("" if width >= TINY else " ", Tone.TEXT, ground)
         pen.put(_(label), Tone.STRONG if tab is shown else Tone.TEXT, ground)
         pen.put(f" {alerts}" if alerts else "", Tone.BAD, ground)
         pen.put(" ", Tone.TEXT, ground)
     return pen.line(width, Ground.RAISED)
-
-
-def tab_number(place: Place) -> int:
-    """The key that goes there."""
-    return {Place.SESSIONS: 1, Place.PAIRING: 2, Place.STORAGE: 3, Place.HISTORY: 4, Place.ALERTS: 5}.get(place, 0)
 
 
 class Banner(Canvas):

@@ -214,3 +214,56 @@ def test_the_chart_fits_and_its_highest_bar_is_full(counts: list[int], width: in
 def test_every_reason_has_a_short_word() -> None:
     assert set(REASONS) == set(DisconnectReason)
     assert all(len(word) <= 17 for word in REASONS.values())
+
+
+# ---- storage and alerts ---------------------------------------------------------------------------------------------
+
+
+async def test_room_is_made_after_a_look_at_what_would_go() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("3")
+        await until(pilot, lambda: "grows 178 MB a day" in picture(app))
+        assert "▸ Georgette" in picture(app)
+        before = (await api.storage()).used
+        await pilot.press("x")
+        await until(pilot, lambda: "30 items go" in picture(app))
+        assert "s033 (24 MB)" in picture(app)
+        assert "cannot be brought back" in picture(app)
+        await pilot.press("escape")
+        assert (await api.storage()).used == before
+        await pilot.press("x")
+        await until(pilot, lambda: "30 items go" in picture(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "Deleted: " in picture(app))
+        assert (await api.storage()).used < before
+
+
+async def test_the_gauge_of_the_header_is_that_of_the_storage() -> None:
+    async with running() as (app, pilot, _api):
+        await until(pilot, lambda: "53 %" in picture(app))
+
+
+async def test_an_alert_is_explained_acknowledged_and_muted() -> None:
+    async with running() as (app, pilot, api):
+        await until(pilot, lambda: "Alerts 2" in picture(app))
+        await pilot.press("5")
+        await until(pilot, lambda: "Link it again: amda pair s003" in picture(app))
+        await pilot.press("m")
+        await until(pilot, lambda: "1 silences" in picture(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "acknowledged by demo" in picture(app))
+        assert "Alerts 1" in picture(app)
+        assert len(await api.silences()) == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("key", ["2", "3", "4", "5"])
+async def test_every_screen_fills_every_size_and_cuts_no_title(size: tuple[int, int], key: str) -> None:
+    async with running(size=size) as (app, pilot, _api):
+        await pilot.press(key)
+        await until(pilot, lambda: app.place is not Place.SESSIONS and bool(app.page.lines))
+        await until(pilot, lambda: "Reading" not in picture(app))
+        assert {width_of(line.text) for line in app.page.lines} == {size[0]}
+        for line in picture(app).splitlines():
+            assert not (line.startswith("──") and "…" in line)
+            assert not ("▼" in line and "…" in line)
