@@ -55,7 +55,7 @@ async def draw(name: str, keys: tuple[str, ...], folder: Path) -> None:
 
 
 def main() -> None:
-    os.environ["TZ"] = "UTC"
+    os.environ |= {"TZ": "UTC", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     time.tzset()
     folder = ROOT / "docs" / "pictures"
     folder.mkdir(exist_ok=True)
