@@ -42,6 +42,8 @@ SETTLE_S: Final = 3.0
 CHANGING: Final = 0.1
 """Share of the sessions whose connection is reset each second."""
 KEYS: Final = 40
+WAY: Final = 10
+"""Rows that the cursor goes down before it comes back; fewer where there are fewer."""
 KEY_PAUSE_S: Final = 0.15
 SIGNS: Final = tuple(sign.encode() for sign in "●◐◌○✖■")
 CURSOR: Final = "▸".encode()
@@ -205,11 +207,11 @@ class _Measured:
     async def _keys(self, terminal: Terminal, shake: Shake) -> None:
         """The cursor goes down and up while the fleet goes on changing."""
         shaking = asyncio.create_task(self._shaken(shake, KEYS * KEY_PAUSE_S * 2))
-        taken = []
+        taken, way = [], max(1, min(WAY, self._visible - 1))
         for number in range(KEYS):
             await asyncio.sleep(KEY_PAUSE_S)
             before, pressed = len(terminal.output), time.monotonic()
-            terminal.type("j" if number % 20 < 10 else "k")
+            terminal.type("j" if number % (2 * way) < way else "k")
             shown = await terminal.until(lambda output: CURSOR in output, SCREEN_TIMEOUT_S, after=before)
             taken.append(1000 * (shown - pressed))
         shaking.cancel()
