@@ -19,7 +19,8 @@ STYLES = (
     "\x1b[31;44m",
     "\x1b[38;5;9m",
 )
-WORDS = ("online", "  ", "é", "日本", "●", "a", "x" * 9, "12 s")
+WORDS = ("online", "  ", "é", "●", "a", "x" * 9, "12 s")
+"""None is wide: the library never writes over half of a wide letter; what a terminal then shows is its own affair."""
 
 pieces = st.one_of(
     st.builds("\x1b[{};{}H".format, st.integers(1, ROWS), st.integers(1, 12)),
@@ -79,6 +80,12 @@ def test_a_changed_word_is_little_more_than_the_word() -> None:
     changed = frugal.reduce(line.format("a name          degraded     5 s"))
     assert "degraded" in changed
     assert len(changed) < len("degraded") + 40
+
+
+def test_wide_letters_take_two_cells() -> None:
+    stream = ["\x1b[1;1H\x1b[0m日本 online", "\x1b[1;1H\x1b[0m日本 stopped", "\x1b[1;6H\x1b[1mSTOPPED\x1b[0m"]
+    frugal = Frugal()
+    assert shown([frugal.reduce(data) for data in stream]) == shown(stream)
 
 
 def test_after_a_cleared_screen_everything_is_sent() -> None:
