@@ -14,7 +14,7 @@
 #
 #   ./install.sh --demo [--no-tui] [OPTIONS OF amda demo]
 #       Try it, without root and without a phone: makes .venv in this checkout, then starts the whole appliance with
-#       five simulated sessions against a WhatsApp server of our own on loopback. One key or Ctrl-C ends it. Everything
+#       five simulated sessions against a WhatsApp server of our own on loopback. Leaving it ends it. Everything
 #       it writes lies in .venv/ and demo/; removing the checkout removes it all.
 #       --no-tui   follow the events in this terminal instead of the terminal interface
 #

@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         return USAGE
     asyncio.run(_run(door, options))
     if not options.demo:
-        sys.stdout.write(_("amda-tui has ended; every session goes on running.") + "\n")
+        sys.stdout.write(_("amda-tui has ended; it has stopped nothing.") + "\n")
     return OK
 
 

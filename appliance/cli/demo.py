@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,13 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option(help="Where everything is kept; otherwise demo/ in the checkout.")
     ] = None,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow the events here.")] = False,
+    no_tui: Annotated[
+        bool, typer.Option("--no-tui", help="Follow the events here instead of showing the terminal interface.")
+    ] = False,
 ) -> None:
-    """Try everything without a phone: five simulated accounts with lively contacts. q or Ctrl-C ends it.
+    """Try everything without a phone: five simulated accounts with lively contacts, in the terminal interface.
 
+    Leaving the interface ends it; with --no-tui, or without a terminal, the events are followed until q or Ctrl-C.
     Nothing leaves this machine, and nothing is written outside the folder. The next start goes on where this one ended.
     """
     import asyncio
@@ -32,10 +36,9 @@ def demo(
     from appliance.places import demo_folder
     from appliance.staging.errors import StagingError
 
-    if not no_tui:
-        print("(The terminal interface comes with a later release: the events are followed here.)")
+    interface = not no_tui and sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     try:
-        asyncio.run(run_demo((folder or demo_folder()).expanduser().absolute()))
+        asyncio.run(run_demo((folder or demo_folder()).expanduser().absolute(), interface=interface))
     except (DemoRunningError, AlreadyRunningError) as error:
         raise CommandError(str(error), status=Exit.REFUSED) from error
     except ClientError as error:

@@ -33,6 +33,10 @@ _NETWORK_READY_S: Final = 60.0
 _NETWORK_LOOK_S: Final = 0.05
 """Its file says that it is ready; nothing tells when a file appears without costing more than looking."""
 _NETWORK_STOP_S: Final = 10.0
+_INTERFACE_STOP_S: Final = 3.0
+"""What the interface gets to give the terminal back when a signal ends the demo."""
+_SETTINGS_FILE: Final = "amda.toml"
+_LOG_FILE: Final = "demo.log"
 _RECONNECT_S: Final = 0.5
 """Pause before the events are followed again when the daemon was restarted meanwhile."""
 _STOP_KEYS: Final = b"qQ"
@@ -76,11 +80,20 @@ class DemoRunningError(Exception):
     """A demo works in this folder already."""
 
 
-async def run_demo(folder: Path) -> None:
-    """Run until q, SIGINT, SIGTERM or SIGHUP; leaves no process. Raises DemoRunningError, and what its parts raise."""
-    configure_logging("warning", "console")
-    with _locked(folder), _stop_request() as stop:
-        work = asyncio.create_task(_work(folder))
+async def run_demo(folder: Path, *, interface: bool) -> None:
+    """Run until somebody leaves the terminal interface (with `interface`), or until q; always until a signal.
+
+    Leaves no process. Raises DemoRunningError, and what its parts raise.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(folder))
+        stop = stack.enter_context(_stop_request(keys=not interface))
+        if interface:  # lines of the log would be written across the interface
+            log = stack.enter_context((folder / _LOG_FILE).open("a", encoding="utf-8"))
+            configure_logging("warning", "console", log)
+        else:
+            configure_logging("warning", "console")
+        work = asyncio.create_task(_work(folder, interface=interface))
         asked = asyncio.create_task(stop.wait())
         await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -93,7 +106,7 @@ async def run_demo(folder: Path) -> None:
         print("Stopped. Nothing is running any more.")
 
 
-async def _work(folder: Path) -> None:
+async def _work(folder: Path, *, interface: bool) -> None:
     settings = _settings(folder)
     print("Starting the staging network …", flush=True)
     async with _staging_network(folder) as staging:
@@ -104,13 +117,16 @@ async def _work(folder: Path) -> None:
             await asyncio.gather(*(_link(client, staging, person) for person in PEOPLE))
             last_event = (await client.status()).last_event
             await staging.start_traffic(_TRAFFIC)
-            _print_hints(folder)
-            await _follow(client, last_event)
+            _print_hints(folder, interface=interface)
+            if interface:
+                await _show_interface(folder)
+            else:
+                await _follow(client, last_event)
 
 
 def _settings(folder: Path) -> Settings:
     """The demo's own settings file, complete: variables of the surroundings do not reach into it."""
-    file = folder / "amda.toml"
+    file = folder / _SETTINGS_FILE
     text = msgspec.json.encode(str(folder)).decode(), msgspec.json.encode(str(folder / "staging")).decode()
     file.write_text(f"# Written by amda demo.\n[paths]\nstate_dir = {text[0]}\n\n[network]\nstaging = {text[1]}\n")
     file.chmod(0o600)
@@ -177,8 +193,27 @@ async def _follow(client: ApplianceClient, after: int) -> None:
         await asyncio.sleep(_RECONNECT_S)
 
 
-def _print_hints(folder: Path) -> None:
-    ending = "Press q to end it." if sys.stdin.isatty() else "Ctrl-C or SIGTERM ends it."
+async def _show_interface(folder: Path) -> None:
+    """amda-tui in the foreground of this terminal, until somebody leaves it; it puts the terminal back by itself.
+
+    Raises EmbeddedError if it could not be shown.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "tui", "--config", str(folder / _SETTINGS_FILE)),
+        env=package_environment(os.environ),
+    )
+    try:
+        if status := await process.wait():
+            raise EmbeddedError(f"the terminal interface ended with status {status}; --no-tui does without it")
+    finally:
+        await end(process, _INTERFACE_STOP_S)
+
+
+def _print_hints(folder: Path, *, interface: bool) -> None:
+    if interface:
+        ending = "Leaving the terminal interface ends this demo."
+    else:
+        ending = "Press q to end it." if sys.stdin.isatty() else "Ctrl-C or SIGTERM ends it."
     print(_TRY.format(amda=_program(), where=_where(folder), folder=folder, ending=ending), flush=True)
 
 
@@ -192,7 +227,9 @@ def _program() -> str:
 
 def _where(folder: Path) -> str:
     """What a second terminal needs to find this demo: nothing, if it is the checkout's own."""
-    return "" if folder == demo_folder() else f" (first: export AMDA_CONFIG={shlex.quote(str(folder / 'amda.toml'))})"
+    if folder == demo_folder():
+        return ""
+    return f" (first: export AMDA_CONFIG={shlex.quote(str(folder / _SETTINGS_FILE))})"
 
 
 @contextlib.contextmanager
@@ -208,13 +245,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_request() -> Iterator[asyncio.Event]:
-    """An event that is set by q on the terminal, or by a signal. The terminal is put back as it was."""
+def _stop_request(*, keys: bool) -> Iterator[asyncio.Event]:
+    """An event that is set by a signal, and with `keys` by q on the terminal, which is put back as it was."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as stack:
-        if sys.stdin.isatty():
+        if keys and sys.stdin.isatty():
             stack.enter_context(_single_keys(sys.stdin, stop))
         yield stop
 
