@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import locale
 import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -387,7 +388,10 @@ class AmdaTui(App[None], inherit_bindings=False):
 
 
 async def run(door: Door, store: Store, *, theme: str | None = None, read_only: bool = False) -> None:
-    """Run until somebody quits."""
+    """Run until somebody quits, or a signal asks for it; the terminal is given back as it was."""
     plain = os.environ.get("TERM") in ("linux", "vt100", "dumb") or "utf" not in locale.getpreferredencoding().lower()
     app = AmdaTui(door, store, theme=theme, read_only=read_only, plain_glyphs=plain)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # Textual leaves them alone: the terminal would stay as it is
+        loop.add_signal_handler(number, app.exit)
     await app.run_async()

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import sys
+import termios
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,8 @@ from appliance.staging import control_types as ct
 PHONE = "221771000001"
 CONTACT = "221772000001"
 DEMO_READY = "Press q to end it."
+INTERFACE_SHOWN = "Pairing"
+"""In the first line of amda-tui, and in nothing that the demo prints before."""
 
 
 @pytest.mark.staging
@@ -95,22 +98,26 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.staging
 @pytest.mark.parametrize("end", ["q", signal.SIGTERM])
-async def test_demo_runs_and_leaves_nothing(tmp_path: Path, end: str | signal.Signals) -> None:
+@pytest.mark.parametrize(("options", "ready"), [(("--no-tui",), DEMO_READY), ((), INTERFACE_SHOWN)])
+async def test_demo_runs_and_leaves_nothing(
+    tmp_path: Path, end: str | signal.Signals, options: tuple[str, ...], ready: str
+) -> None:
     home, folder = tmp_path / "home", tmp_path / "demo"
     home.mkdir()
     master, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    before = termios.tcgetattr(terminal)
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "appliance", "demo", "--no-tui", "--folder", str(folder)),
+        *(sys.executable, "-m", "appliance", "demo", *options, "--folder", str(folder)),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env={**kept, "HOME": str(home), "TERM": "dumb"},
+        env={**kept, "HOME": str(home), "TERM": "xterm-256color"},
         cwd=home,
     )
-    os.close(terminal)
     try:
-        printed = await read_until(master, DEMO_READY, 80)
+        printed = await read_until(master, ready, 80)
         assert printed.count("is linked: session") == 5
         assert processes_of(folder)
         if end == "q":
@@ -120,10 +127,12 @@ async def test_demo_runs_and_leaves_nothing(tmp_path: Path, end: str | signal.Si
         await read_until(master, "Nothing is running any more.", 30)
         async with asyncio.timeout(10):
             assert await process.wait() == 0
+        assert termios.tcgetattr(terminal) == before
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+        os.close(terminal)
         os.close(master)
     assert processes_of(folder) == []
     assert list(home.iterdir()) == []
