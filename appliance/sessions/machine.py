@@ -289,7 +289,7 @@ class SessionMachine(MachineCore):
         return False
 
     def _connected(self, connected_at: float, now: i.Now) -> None:
-        if self._live.at is None and self._is_written_down(connected_at):
+        if self.phase is Phase.ENDING and self._live.at is None and self._is_written_down(connected_at):
             return
         replaced = self._live.at is not None and not self._live.is_same(connected_at)
         if replaced:

@@ -223,7 +223,7 @@ class SessionRunner:
             if item is _LAST:
                 return
             try:
-                if item.what is not None:
+                if item.what is not None and not self._was_taken(item):
                     await self._step(item.what, item.seen)
                 if (verdict := self._judge()) is not None:
                     await self._step(verdict)
@@ -275,7 +275,13 @@ class SessionRunner:
                 _log.error("a session's state cannot be written", session=self.row.id, error=str(error))
                 await asyncio.sleep(SAVE_AGAIN_S)
             else:
+                if seen is not None:
+                    self._seen[seen[0]] = seen[1]
                 return
+
+    def _was_taken(self, item: _Item) -> bool:
+        """An event whose link ended while it was being taken comes again with the next process on the store."""
+        return item.seen is not None and item.seen[1] <= self._seen.get(item.seen[0], 0)
 
     def _log_state(self, before: SessionState) -> None:
         memory = self.row.memory

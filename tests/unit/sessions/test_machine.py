@@ -492,6 +492,23 @@ def test_a_login_that_a_hello_told_of_first_is_not_lost_twice() -> None:
     assert world.machine.memory.past_at is None
 
 
+def test_a_new_login_within_a_moment_of_the_one_that_a_hello_told_of_counts() -> None:
+    world = World()
+    world.feed(i.Start())
+    world.grant()
+    world.spawn()
+    world.login()
+    world.outbox.clear()  # taken by whoever linked the session
+    world.greet()
+    world.advance(0.2)
+    world.tell(K.DISCONNECTED)
+    world.advance(0.2)
+    world.login()
+    world.deliver()
+    assert world.state is S.ONLINE
+    assert len(world.rows) == 1
+
+
 def test_the_login_of_a_hello_that_comes_while_its_process_ends_brings_no_second_row() -> None:
     world = World()
     world.feed(i.Start())
