@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.forkserver.client import ForkEvent, ForkServerClient
-from appliance.forkserver.environment import ENGINE_ENVIRONMENT
+from appliance.forkserver.environment import missing_from
 from appliance.protocol import Exited, WorkerMode, WorkerSpec
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ async def appears(path: Path) -> None:
 
 
 async def start(folder: Path, release: str = "1.0", *options: str) -> asyncio.subprocess.Process:
-    environment = {**os.environ, **ENGINE_ENVIRONMENT, "PYTHONPATH": str(ROOT), "AMDA_TEST_SOCKETS": str(folder)}
+    environment = {**os.environ, **missing_from(os.environ), "PYTHONPATH": str(ROOT), "AMDA_TEST_SOCKETS": str(folder)}
     with (folder / "forkserver.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
             sys.executable,

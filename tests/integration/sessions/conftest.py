@@ -17,7 +17,7 @@ import pytest
 from appliance.config import Settings, load_settings
 from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
-from appliance.forkserver.environment import ENGINE_ENVIRONMENT
+from appliance.forkserver.environment import missing_from
 from appliance.history.ledger import Ledger
 from appliance.model import SessionState, SessionView
 from appliance.protocol import Event, PairByCode, SendText
@@ -146,7 +146,7 @@ class Bed:
                 self.folder / "run" / "fork.sock",
                 "--stop-grace",
                 "1",
-                env={**os.environ, **ENGINE_ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **missing_from(os.environ), "PYTHONPATH": str(ROOT)},
                 stderr=log,
             )
 

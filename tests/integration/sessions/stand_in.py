@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.forkserver.__main__ import main
+from appliance.forkserver.child import Loaded
 from appliance.model import PairMethod
 from appliance.protocol import (
     PROTOCOL_VERSION,
@@ -241,4 +242,4 @@ def run(spec: WorkerSpec) -> int:
 
 if __name__ == "__main__":
     RELEASE, *arguments = sys.argv[1:]
-    sys.exit(main(arguments, lambda: run, RELEASE))
+    sys.exit(main(arguments, lambda: Loaded(run), RELEASE))

@@ -93,8 +93,12 @@ async def test_a_stopped_session_is_started_to_be_unlinked(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.link("anna")
     await daemon.service.stop("anna")
+
+    async def on_remove(session: str, _purge: bool) -> None:
+        assert bed.journal(session, "logout")
+
+    daemon.service.on_remove(on_remove)
     assert await daemon.service.remove("anna", purge=False) is None
-    assert bed.journal("anna", "logout")
     assert not (bed.folder / "sessions" / "anna").exists()
 
 
