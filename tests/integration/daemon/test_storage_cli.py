@@ -94,7 +94,7 @@ async def test_check_tells_what_differs_with_its_exit_status_and_repairs(api_rig
     assert (await amda("storage", "job"))[:2] == (0, "There was no check and no move since the daemon started.\n")
     status, out, _ = await amda("storage", "check", "--hashes", "--json")
     assert (status, json.loads(out)["objects"], json.loads(out)["damaged"]) == (0, 3, 0)
-    [first] = await api_rig.index.search(limit=1)
+    [first] = await api_rig.media.index.search(limit=1)
     (api_rig.settings.storage.path / first.key).unlink()
     status, out, _ = await amda("storage", "check")
     assert status == 1

@@ -236,8 +236,9 @@ async def test_while_it_is_being_linked_the_session_says_so(rig: Rig) -> None:
     [first] = await service.recent("one")
     await service.cancel(first.id)
     told = dict.fromkeys(rig.sessions.linking)  # each step tells; what is shown changes with some of them
+    told.pop(("one", SessionState.QUEUED), None)  # a free slot may take the first one before anybody looks
     assert list(told) == [
-        *(("one", SessionState.QUEUED), ("one", SessionState.PAIRING)),
+        ("one", SessionState.PAIRING),
         *(("two", SessionState.QUEUED), ("two", None), ("one", None)),
     ]
 
