@@ -117,7 +117,9 @@ class Downloads:
         free = self._settings().parallel_downloads - len(self._running)
         if free <= 0:
             return
-        for pending in self._store.due_downloads(self._clock(), free + len(self._running)):
+        now = self._clock()
+        self._store.hasten_downloads(now, FULL_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        for pending in self._store.due_downloads(now, free + len(self._running)):
             item = pending.fetch.item.item
             if item in self._running or len(self._running) >= self._settings().parallel_downloads:
                 continue

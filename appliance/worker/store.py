@@ -295,6 +295,14 @@ class CaptureStore:
         )
         return [PendingDownload(msgspec.msgpack.decode(row[0], type=Fetch), row[1], row[2]) for row in rows]
 
+    def hasten_downloads(self, now: float, least_s: float, first_s: float, longest_s: float) -> None:
+        """Due at once is what would wait longer than any pause after its number of attempts: the clock was set back."""
+        self._db.execute(
+            "UPDATE downloads SET next_at = ?1"
+            " WHERE next_at > ?1 + max(?2, min(?4, ?3 * (1 << min(max(attempts - 1, 0), 30))))",
+            (now, least_s, first_s, longest_s),
+        )
+
     def next_download_at(self) -> float | None:
         """When the first queued download may be tried; None if nothing is queued."""
         row = self._db.execute("SELECT min(next_at) FROM downloads").fetchone()

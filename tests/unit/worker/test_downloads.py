@@ -158,6 +158,17 @@ async def test_failures_are_tried_again_with_growing_pauses_and_never_for_ever(h
     assert harness.engine.calls == MAX_ATTEMPTS
 
 
+async def test_a_clock_that_is_set_back_delays_nothing(harness: Harness) -> None:
+    harness.engine.failures = [EngineError("status code 503")]
+    harness.clock.now += 7200
+    harness.store.add_download(fetch("i1"), 0)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: harness.engine.calls == 1 and not harness.engine.running)
+    await harness.pass_time(-7200)
+    await harness.until(lambda: bool(harness.emitted))
+    assert harness.engine.calls == 2
+
+
 async def test_full_disk_is_told_once_and_costs_no_attempt(harness: Harness) -> None:
     harness.engine.failures = [OSError(errno.ENOSPC, "full")] * 3
     harness.store.add_download(fetch("i1"), 0)
