@@ -23,7 +23,7 @@ def test_a_back_end_elsewhere_speaks_to_the_api_over_tls(published: Path, tmp_pa
         server = Server(machine, published)
         with step("install --domain"):
             server.install("--no-minio", "--domain", "localhost", staging=False)
-        token = server.amda("token", "create", "back end", "--scope", "operate")["token"]
+        token = server.amda("token", "create", "back end", "--scope", "operate")["secret"]
 
         def ask(*options: str) -> tuple[str, str]:
             done = machine.run("curl", "-sS", "--cacert", AUTHORITY, "-w", "\n%{http_code}", *options, check=False)
