@@ -44,6 +44,7 @@ from appliance.model_api import (
     VersionView,
 )
 from appliance.model_capture import CaptureChange, CaptureView
+from appliance.model_system import SystemView
 
 REQUEST_S: Final = 130.0
 """A little more than the daemon's own limit for a request, so that its explanation arrives."""
@@ -256,6 +257,10 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
 
     async def status(self) -> StatusView:
         return await self._get("/v1/status", StatusView)
+
+    async def system(self) -> SystemView:
+        """Memory and CPU of every part, and how the parts beside the daemon are."""
+        return await self._get("/v1/system", SystemView)
 
     async def readiness(self) -> Readiness:
         return await self._get("/readyz", Readiness, accept=(200, 503))

@@ -17,6 +17,9 @@ from appliance.model_history import (
     Disconnection,
     HistoryPage,
     HistoryStats,
+    LogEntry,
+    LogLevel,
+    LogSource,
     PersonRequest,
     PersonView,
     RuleList,
@@ -139,6 +142,22 @@ class HistoryCalls:
     async def remove_person(self, session: str) -> None:
         async with self._request("DELETE", f"/v1/sessions/{session}/person", {}):
             pass
+
+    async def logs(
+        self,
+        *,
+        lines: int = 200,
+        follow: bool = False,
+        level: LogLevel = LogLevel.INFO,
+        source: LogSource | None = None,
+        session: str | None = None,
+    ) -> AsyncIterator[LogEntry]:
+        """Lines of the daemon and of every session's process, masked; with `follow` until the daemon ends."""
+        query = _query(lines=lines, follow=str(follow).lower(), level=level, source=source, session=session)
+        async with self._request("GET", "/v1/logs", query, endless=True) as response:
+            with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
+                async for line in response.lines():
+                    yield msgspec.json.decode(line, type=LogEntry)
 
     async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
         """Lines of the session's process, masked; with `follow` until the daemon or the session ends."""

@@ -131,6 +131,7 @@ async def _run(loaded: LoadedSettings) -> None:
             pairing=pairing,
             media=media,
             history=history,
+            fork_server=lambda: fork.hello.pid if fork.hello else None,
         )
         routes = described_table(*resources, *access.resources())
         api = await stack.enter_async_context(ApiServer(routes, paths.api_socket, settings.limits, access))

@@ -14,11 +14,14 @@ from typing import Any, Final, TextIO
 import structlog
 
 from appliance.masking import clean_field
+from appliance.recent_log import RECENT
 
 _QUIET: Final = ("aiohttp.access", "asyncio", "aiosqlite", "watchfiles")
 """Libraries that tell at INFO or DEBUG what nobody needs line by line."""
 _ENVELOPE: Final = frozenset({"level", "timestamp", "logger"})
 """Fields that structlog itself fills in."""
+_APART: Final = _ENVELOPE | {"event", "exception"}
+"""Fields that are not shown as name=value on a line for people."""
 
 
 def mask_secrets(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -29,8 +32,15 @@ def mask_secrets(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> 
     return line
 
 
+def one_line(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> str:
+    """Renders what happened and its fields without time and level, which are shown beside; a traceback follows."""
+    fields = (f"{name}={value}" for name, value in line.items() if name not in _APART)
+    text = " ".join((str(line.get("event", "")), *fields))
+    return f"{text}\n{line['exception']}" if line.get("exception") else text
+
+
 def configure_logging(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
-    """Send structlog's and the standard library's lines to `stream` (default: standard error).
+    """Send structlog's and the standard library's lines to `stream` (default: standard error), and keep the last ones.
 
     `level`: debug, info, warning, error. `log_format`: console, json, or auto (console on a terminal, else json).
     """
@@ -57,7 +67,13 @@ def configure_logging(level: str, log_format: str = "auto", stream: TextIO | Non
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
         )
     )
-    logging.basicConfig(handlers=[handler], level=number, force=True)
+    RECENT.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, one_line],
+        )
+    )
+    logging.basicConfig(handlers=[handler, RECENT], level=number, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     structlog.configure(

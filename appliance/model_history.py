@@ -290,6 +290,55 @@ class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Ended alerts since then, too; without it those of the last day."""
 
 
+class LogSource(enum.StrEnum):
+    """Who wrote a line."""
+
+    DAEMON = "daemon"
+    SESSION = "session"
+
+
+class LogLevel(enum.StrEnum):
+    """How much a line matters, the least first."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    def includes(self, level: str) -> bool:
+        """Whether a line of that level matters so much; one of an unknown level does."""
+        order = list(LogLevel)
+        try:
+            return order.index(LogLevel(level)) >= order.index(self)
+        except ValueError:
+            return True
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a log, masked."""
+
+    at: float
+    source: LogSource
+    session: str | None
+    level: str
+    """debug, info, warning, error or critical."""
+    text: str
+
+
+class LogsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every condition must hold."""
+
+    lines: Annotated[int, Meta(ge=0, le=2000)] = 200
+    """Begin with so many old ones."""
+    follow: bool = False
+    """Go on with new ones until the client leaves."""
+    level: LogLevel = LogLevel.INFO
+    """Lines that matter less are left out."""
+    source: LogSource | None = None
+    session: SessionId | None = None
+    """Only what this session's process says."""
+
+
 class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lines: Annotated[int, Meta(ge=0, le=10_000)] = 200
     """Begin with so many old ones."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from appliance.api.alerts import AlertsResource
 from appliance.api.config import ConfigResource
 from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
+from appliance.api.logs import LogsResource
 from appliance.api.media import MediaResource
 from appliance.api.pairings import PairingsResource
 from appliance.api.routes import Resource
 from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
 from appliance.api.storage import StorageResource
+from appliance.api.system import SystemResource
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.history.all_logs import AllLogs, stores_finder
 from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
 from appliance.interfaces import SessionControl
 from appliance.media.room import MediaRoom
 from appliance.pairing.service import PairingService
+from appliance.recent_log import RECENT
 from appliance.settings_change import SettingsEditor
 from appliance.settings_watch import SettingsWatch
 
@@ -37,8 +41,9 @@ def all_resources(
     pairing: PairingService,
     media: MediaRoom,
     history: HistoryService,
+    fork_server: Callable[[], int | None],
 ) -> Sequence[Resource]:
-    """In the order in which they are documented."""
+    """In the order in which they are documented. `fork_server`: number of its process, None while it is away."""
     return (
         SessionsResource(sessions, media.index, lambda: watch.used.limits.sessions),
         PairingsResource(pairing),
@@ -58,4 +63,13 @@ def all_resources(
             bus=bus,
             health=health,
         ),
+        SystemResource(
+            settings=lambda: watch.used,
+            started_at=started_at,
+            sessions=sessions,
+            pairing=pairing,
+            media=media,
+            fork_server=fork_server,
+        ),
+        LogsResource(AllLogs(stores_finder(database), RECENT)),
     )

@@ -11,10 +11,22 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, print_json, settings_of, with_client
+from appliance.cli.common import (
+    CommandError,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    clock,
+    print_json,
+    settings_of,
+    with_client,
+)
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
+
+ALL_MAX = 2000
+"""Lines that the API gives of everybody at once."""
 
 
 def register(app: typer.Typer) -> None:
@@ -22,13 +34,21 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="Name of the session.")],
+    session: Annotated[
+        str | None, typer.Argument(metavar="[SESSION]", help="Name of the session; without it: the daemon and all.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="Begin with so many old ones.")] = 200,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a session's process says, with numbers and secrets masked. Without the daemon: what its file holds."""
+    """What a session's process says, or everybody, with numbers and secrets masked.
+
+    For one session without the daemon: what its file holds.
+    """
+    if session is None:
+        with_client(config, lambda client: _print_all(client, min(lines, ALL_MAX), follow=follow, as_json=as_json))
+        return
     try:
         with_client(config, lambda client: _print(client, session, lines, follow=follow, as_json=as_json))
     except CommandError as error:
@@ -37,6 +57,14 @@ def logs(
         print("(the appliance is not running: this is what the file holds)", file=sys.stderr)
         for line in _from_file(config, session, lines):
             _show(line, as_json=as_json)
+
+
+async def _print_all(client: ApplianceClient, lines: int, *, follow: bool, as_json: bool) -> None:
+    async for entry in client.logs(lines=lines, follow=follow):
+        if as_json:
+            print_json(entry)
+        else:
+            print(f"{clock(entry.at)}  {entry.session or 'daemon':<16} {entry.level:<8} {entry.text}", flush=True)
 
 
 async def _print(client: ApplianceClient, session: str, lines: int, *, follow: bool, as_json: bool) -> None:

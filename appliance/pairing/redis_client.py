@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import redis.asyncio
 import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from appliance.model_system import MemoryKind, PartUse, RedisUse
 
 ANSWER_S: Final = 2.0
 """A local Redis answers in microseconds; one that needs longer is as good as away, and the user is waiting."""
@@ -52,6 +55,33 @@ class RedisClient:
         except REDIS_ERRORS as error:
             return explain(error)
         return ""
+
+    async def use(self) -> tuple[RedisUse, PartUse]:
+        """How it is and what it uses, as far as it tells; it may run as another user, or on another machine."""
+        started = time.monotonic()
+        try:
+            await self.client.ping()
+            answer_s = time.monotonic() - started
+            facts = await self.client.info()
+        except REDIS_ERRORS as error:
+            return RedisUse(trouble=explain(error)), PartUse(name="redis", processes=0)
+        use = RedisUse(
+            version=str(facts.get("valkey_version") or facts.get("redis_version", "")),
+            answer_s=answer_s,
+            memory_bytes=int(facts.get("used_memory", 0)),
+            clients=int(facts.get("connected_clients", 0)),
+            durable=bool(facts.get("aof_enabled")) and facts.get("aof_last_write_status") == "ok",
+        )
+        part = PartUse(
+            name="redis",
+            processes=1,
+            pid=facts.get("process_id"),
+            memory_bytes=facts.get("used_memory_rss"),
+            memory_kind=MemoryKind.RSS,
+            cpu_s=float(facts.get("used_cpu_user", 0)) + float(facts.get("used_cpu_sys", 0)),
+            started_at=time.time() - float(facts.get("uptime_in_seconds", 0)),
+        )
+        return use, part
 
     async def close(self) -> None:
         await self.client.aclose()

@@ -20,6 +20,7 @@ from appliance.events import EventBus
 from appliance.interfaces import SessionControl
 from appliance.model import PairingState, PairingView, PairMethod, SessionState, SessionView, mask_phone
 from appliance.model_api import PairingDay
+from appliance.model_system import PartUse, RedisUse
 from appliance.pairing import texts
 from appliance.pairing.attempt import Attempt
 from appliance.pairing.board import Board
@@ -261,6 +262,10 @@ class PairingService:
     async def trouble(self) -> str:
         """Why no session can be linked right now; empty if it can."""
         return await self._redis.trouble()
+
+    async def redis_use(self) -> tuple[RedisUse, PartUse]:
+        """How Redis is, and what it uses."""
+        return await self._redis.use()
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,21 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from appliance import __version__, model, model_access, model_api, model_capture, model_history, model_storage
+from appliance import (
+    __version__,
+    model,
+    model_access,
+    model_api,
+    model_capture,
+    model_history,
+    model_storage,
+    model_system,
+)
 from appliance.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MODELS = (model, model_access, model_api, model_capture, model_history, model_storage)
+MODELS = (model, model_access, model_api, model_capture, model_history, model_storage, model_system)
 ROUTE_TABLE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S+)` \|", re.MULTILINE)
 ROUTE_CODE = re.compile(r'^ +(?:return \()?(get|post|put|patch|delete)\(\s*(?:"([^"]+)"|([A-Z_]+))', re.MULTILINE)
 COMMAND = re.compile(r"(?:\.venv/bin/|[`\"': ])amda ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?")

@@ -77,6 +77,7 @@ class ApiRig:
                 pairing=self.pairing,
                 media=media,
                 history=history,
+                fork_server=lambda: None,
             ),
             *access.resources(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.config import Limits
 from appliance.database import Database
 from appliance.model import Category, PairingState, PairMethod, SessionState
 from appliance.protocol import Paired, PairShown, Signal, SignalKind
+from appliance.recent_log import RECENT
 from appliance.redis_server import RedisServer
 from tests.integration.daemon.rig import DATA, ApiRig
 
@@ -216,3 +218,37 @@ async def test_the_api_describes_itself(api_rig: ApiRig) -> None:
     declared = {(route.path, route.method.lower()) for route in api_rig.routes}
     assert {(path, method) for path, methods in described["paths"].items() for method in methods} == declared
     assert all(operation["summary"] for methods in described["paths"].values() for operation in methods.values())
+
+
+async def test_what_the_parts_use(client: ApplianceClient) -> None:
+    system = await client.system()
+    parts = {part.name: part for part in system.parts}
+    assert set(parts) >= {"daemon", "forkserver", "workers", "redis"}
+    assert parts["daemon"].memory_bytes
+    assert parts["forkserver"].processes == 0
+    assert (system.redis.trouble, system.redis.durable, parts["redis"].processes) == ("", True, 1)
+    assert system.redis.answer_s is not None
+    assert (system.store.kind, system.store.used_bytes) == ("folder", 0)
+    assert (system.spool.items, system.spool.set_aside) == (0, 0)
+
+
+async def test_everybody_s_log_over_the_api(api_rig: ApiRig, client: ApplianceClient, database: Database) -> None:
+    store = api_rig.settings.paths.sessions / "awa" / "store"
+    store.mkdir(parents=True)
+    (store / "worker.log").write_text('{"at":7.0,"level":"WARN","text":"said by +221771234567"}\n')
+    await database.execute(
+        "INSERT INTO sessions (id, name, node_id, state, since, created_at, store_url)"
+        " VALUES ('awa', '', 'n', 'new', 0, 0, ?)",
+        (store.as_uri(),),
+    )
+    RECENT.handle(logging.LogRecord("a", logging.ERROR, "a.py", 1, "the daemon's own", None, None))
+    found = [entry async for entry in client.logs()]
+    assert (found[0].session, found[0].level) == ("awa", "warning")
+    assert "771234" not in found[0].text
+    assert found[-1].text == "the daemon's own"
+    stream = client.logs(lines=1, follow=True)
+    assert (await anext(stream)).text == "the daemon's own"
+    with (store / "worker.log").open("a") as log:
+        log.write('{"at":8.0,"level":"INFO","text":"goes on"}\n')
+    assert (await anext(stream)).text == "goes on"
+    await stream.aclose()  # type: ignore[attr-defined]
