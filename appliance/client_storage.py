@@ -16,6 +16,7 @@ from appliance.model_storage import (
     JobView,
     MediaWaiting,
     MoveRequest,
+    Pixels,
     PruneReport,
     PruneRequest,
     Refusal,
@@ -98,6 +99,11 @@ class StorageCalls:
     async def pin_media(self, media: str, *, pinned: bool = True) -> MediaView:
         """What is pinned is never pruned."""
         return await self._call("PUT" if pinned else "DELETE", f"/v1/media/{media}/pin", MediaView)
+
+    async def media_pixels(self, media: str, width: int, height: int) -> Pixels:
+        """What a stored picture looks like, as many pixels as fit; 409 if it is none that can be drawn."""
+        query = {"width": str(width), "height": str(height)}
+        return await self._call("GET", f"/v1/media/{media}/pixels", Pixels, None, query)
 
     async def media_waiting(self) -> MediaWaiting:
         """What was captured and is not stored."""

@@ -79,6 +79,22 @@ class MediaWaiting(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
 
 
+class PixelsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As many pixels as fit."""
+
+    width: Annotated[int, Meta(ge=1, le=400)]
+    height: Annotated[int, Meta(ge=1, le=400)]
+
+
+class Pixels(msgspec.Struct, frozen=True, kw_only=True):
+    """What a picture looks like, for those who should not have to open what strangers drew."""
+
+    width: int
+    height: int
+    rgb: bytes
+    """Three bytes for each pixel, row by row; in JSON as base64."""
+
+
 class PruneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Without any field: what age and quota ask for. With `older_than_s`, `session` or `category`: what matches all of
     them, oldest first; `to_size` ends it as soon as no more than that is used, and alone it prunes fairly."""

@@ -13,10 +13,11 @@ from aiohttp import web
 
 from appliance.api.routes import Call, Route, delete, get, post, put
 from appliance.media.aside import SetAside
+from appliance.media.compression.compressor import Compressor
 from appliance.media.index import MediaIndex
 from appliance.media.store import StoreError
 from appliance.media.vault import Vault
-from appliance.model import MediaView
+from appliance.model import MediaKind, MediaView
 from appliance.model_api import (
     IntakeState,
     MediaDeleted,
@@ -27,20 +28,31 @@ from appliance.model_api import (
     ResourceId,
     SessionId,
 )
-from appliance.model_storage import MediaWaiting
-from appliance.problems import invalid, not_found, problem, unavailable
+from appliance.model_storage import MediaWaiting, Pixels, PixelsQuery
+from appliance.problems import ProblemError, conflict, invalid, not_found, problem, unavailable
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 """One range; several at once are answered with the whole (RFC 9110 allows it)."""
 
 
+_DRAWN: Final = frozenset({MediaKind.IMAGE, MediaKind.STICKER})
+
+
 class MediaResource:
     """`state`: how intake is."""
 
-    def __init__(self, index: MediaIndex, vault: Vault, aside: SetAside, state: Callable[[], IntakeState]) -> None:
+    def __init__(
+        self,
+        index: MediaIndex,
+        vault: Vault,
+        aside: SetAside,
+        compressor: Compressor,
+        state: Callable[[], IntakeState],
+    ) -> None:
         self._index = index
         self._vault = vault
         self._aside = aside
+        self._compressor = compressor
         self._state = state
 
     def routes(self) -> Sequence[Route]:
@@ -55,6 +67,7 @@ class MediaResource:
             delete("/v1/media/{media}", self.delete, own_session_check=True),
             put("/v1/media/{media}/pin", self.pin, own_session_check=True),
             delete("/v1/media/{media}/pin", self.unpin, own_session_check=True),
+            get("/v1/media/{media}/pixels", self.pixels, own_session_check=True),
             get(
                 "/v1/media/{media}/content",
                 self.content,
@@ -165,7 +178,7 @@ class MediaResource:
                     await response.prepare(request)
                 await response.write(piece)
         except KeyError:
-            raise problem("media-lost", "The file is gone", 410, f"The store has no object {view.key}.") from None
+            raise _lost(view) from None
         except StoreError as error:
             raise unavailable(str(error), "Try again.") from error
         if not response.prepared:
@@ -173,12 +186,40 @@ class MediaResource:
         await response.write_eof()
         return response
 
+    async def pixels(self, call: Call, media: ResourceId, query: PixelsQuery) -> Pixels:
+        """What a stored picture looks like, within a width and height: drawn in a process that can do nothing else."""
+        view = await self._get(call, media)
+        if view.kind not in _DRAWN:
+            raise no_picture(media)
+        try:
+            found = await self._compressor.pixels(
+                self._vault.store.get(view.key, 0, view.size), (query.width, query.height)
+            )
+        except KeyError:
+            raise _lost(view) from None
+        except StoreError as error:
+            raise unavailable(str(error), "Try again.") from error
+        except OSError as error:
+            raise unavailable(f"The picture cannot be drawn: {error.strerror}.", "Try again.") from error
+        if found is None:
+            raise no_picture(media)
+        return found
+
     async def _get(self, call: Call, media: str) -> MediaView:
         view = await self._index.get(media)
         if view is None:
             raise not_found("media item", media, "List them: amda media list")
         call.caller.must_own(view.session, "media item", media)
         return view
+
+
+def no_picture(media: str) -> ProblemError:
+    """409."""
+    return conflict(f"{media} is no picture that can be drawn.", f"Save it: amda media export {media}")
+
+
+def _lost(view: MediaView) -> ProblemError:
+    return problem("media-lost", "The file is gone", 410, f"The store has no object {view.key}.")
 
 
 def _encode_cursor(view: MediaView) -> str:

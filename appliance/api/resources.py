@@ -47,7 +47,7 @@ def all_resources(
     return (
         SessionsResource(sessions, media.index, lambda: watch.used.limits.sessions),
         PairingsResource(pairing),
-        MediaResource(media.index, media.vault, media.aside, lambda: media.state),
+        MediaResource(media.index, media.vault, media.aside, media.compressor, lambda: media.state),
         StorageResource(media),
         HistoryResource(history, store_finder(database)),
         AlertsResource(history.alerts, history.persons),

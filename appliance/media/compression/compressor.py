@@ -10,6 +10,7 @@ import io
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,6 +22,7 @@ from appliance.media.compression.picture_process import PictureProcess
 from appliance.media.compression.settings import PICTURES, VIDEOS, CompressionSettings, Profile
 from appliance.media.compression.video import Ffmpeg, VideoCompressor
 from appliance.model import MediaKind
+from appliance.model_storage import Pixels
 
 MIN_SIZE: Final = 100 * 1024
 """Nothing is gained that would be worth the loss of quality."""
@@ -28,6 +30,7 @@ MIN_GAIN: Final = 0.1
 REMEMBERED_BYTES: Final = 64 << 20
 REMEMBERED: Final = 200
 """Results that are kept for the next session that gets the same: a status goes to everybody at once."""
+_BYTES_PER_PIXEL: Final = 3
 _PICTURES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
 _VIDEO_KINDS: Final = frozenset({MediaKind.VIDEO, MediaKind.VIDEO_NOTE})
 
@@ -77,6 +80,24 @@ class Compressor:
         finally:
             if not turn.locked():
                 self._turns.pop(sha256, None)
+
+    async def pixels(self, content: AsyncIterator[bytes], box: tuple[int, int]) -> Pixels | None:
+        """What a picture looks like, within `box`; None if it is no picture that can be read. Raises OSError."""
+        await asyncio.to_thread(self._folder.mkdir, mode=0o700, exist_ok=True)
+        with (
+            tempfile.TemporaryFile(dir=self._folder, buffering=0) as source,
+            tempfile.TemporaryFile(dir=self._folder, buffering=0) as target,
+        ):
+            async for piece in content:
+                await asyncio.to_thread(source.write, piece)
+            source.seek(0)
+            reply = await self._pictures.draw(source, target, box)
+            if reply.treatment is not Treatment.COMPRESSED:
+                return None
+            rgb = os.pread(target.fileno(), _BYTES_PER_PIXEL * box[0] * box[1], 0)
+        if len(rgb) != _BYTES_PER_PIXEL * reply.width * reply.height:
+            return None
+        return Pixels(width=reply.width, height=reply.height, rgb=rgb)
 
     def _untouched(self, kind: MediaKind, mimetype: str, size: int) -> str | None:
         if self._settings.profile is Profile.ORIGINAL:

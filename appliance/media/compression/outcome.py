@@ -36,9 +36,12 @@ class PictureProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PictureRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """To the process that reads pictures; the two files come along as descriptors."""
+    """To the process that reads pictures; the two files come along as descriptors. One of these is wanted:"""
 
-    profile: PictureProfile
+    profile: PictureProfile | None = None
+    """a smaller picture …"""
+    box: tuple[int, int] | None = None
+    """… or its pixels (three bytes each, row by row), as many as fit into this width and height."""
 
 
 class PictureReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +50,9 @@ class PictureReply(msgspec.Struct, frozen=True, kw_only=True):
     """Of what was written."""
     detail: str = ""
     """For the log; nothing that the file says of itself."""
+    width: int = 0
+    height: int = 0
+    """Of the pixels that were written."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

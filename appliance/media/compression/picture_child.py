@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from appliance.media.compression.outcome import PictureRequest
-from appliance.media.compression.pictures import squeeze
+from appliance.media.compression.outcome import PictureReply, PictureRequest, Treatment
+from appliance.media.compression.pictures import draw, squeeze
 
 IDLE_S: Final = 20.0
 """A new process costs 0.2 s; pictures come in bursts."""
@@ -34,7 +34,12 @@ def serve(channel: socket.socket) -> None:
         request = msgspec.json.decode(message, type=PictureRequest)
         source, target = files
         with os.fdopen(source, "rb") as picture, os.fdopen(target, "wb") as smaller:
-            reply = squeeze(picture, smaller, request.profile)
+            if request.box is not None:
+                reply = draw(picture, smaller, request.box)
+            elif request.profile is not None:
+                reply = squeeze(picture, smaller, request.profile)
+            else:
+                reply = PictureReply(treatment=Treatment.ORIGINAL, detail="nothing was wanted")
         channel.send(msgspec.json.encode(reply))
 
 

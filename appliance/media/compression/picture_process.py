@@ -36,7 +36,14 @@ class PictureProcess:
 
     async def squeeze(self, source: BinaryIO, target: BinaryIO, profile: PictureProfile) -> PictureReply:
         """Have the picture in `source` written smaller to `target`. Raises OSError if no process can be made."""
-        message = msgspec.json.encode(PictureRequest(profile=profile))
+        return await self._have(PictureRequest(profile=profile), source, target)
+
+    async def draw(self, source: BinaryIO, target: BinaryIO, box: tuple[int, int]) -> PictureReply:
+        """Have its pixels written, as many as fit into `box`. Raises OSError if no process can be made."""
+        return await self._have(PictureRequest(box=box), source, target)
+
+    async def _have(self, request: PictureRequest, source: BinaryIO, target: BinaryIO) -> PictureReply:
+        message = msgspec.json.encode(request)
         async with self._turn:
             for _ in range(_TRIES):
                 try:

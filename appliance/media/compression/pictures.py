@@ -8,9 +8,10 @@ not.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import BinaryIO, Final
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageChops, ImageFile, ImageOps
 
 from appliance.media.compression.outcome import PictureProfile, PictureReply, Treatment
 
@@ -28,15 +29,26 @@ _KEPT_TAGS: Final = (
 )
 _KEPT_TIMES: Final = (ExifTags.Base.DateTimeOriginal, ExifTags.Base.OffsetTimeOriginal)
 _TEXT_LIMIT: Final = 64
+_BEHIND: Final = (128, 128, 128, 255)
+"""What is seen through a transparent picture: neither ink nor paper."""
 
 Image.MAX_IMAGE_PIXELS = None  # judged here, before anything is decoded
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
+def draw(source: BinaryIO, target: BinaryIO, box: tuple[int, int]) -> PictureReply:
+    """Write the picture's pixels to `target`, upright and no larger than `box`. Never raises for what it holds."""
+    return _guarded(lambda: _draw(source, target, box))
+
+
 def squeeze(source: BinaryIO, target: BinaryIO, profile: PictureProfile) -> PictureReply:
     """Write a smaller picture to `target`. Never raises for what `source` holds."""
+    return _guarded(lambda: _squeeze(source, target, profile))
+
+
+def _guarded(work: Callable[[], PictureReply]) -> PictureReply:
     try:
-        return _squeeze(source, target, profile)
+        return work()
     except MemoryError:
         return PictureReply(treatment=Treatment.TOO_DEMANDING, detail="its pixels do not fit into memory")
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, struct.error) as error:
@@ -44,12 +56,32 @@ def squeeze(source: BinaryIO, target: BinaryIO, profile: PictureProfile) -> Pict
         return PictureReply(treatment=Treatment.UNREADABLE, detail=type(error).__name__)
 
 
+def _draw(source: BinaryIO, target: BinaryIO, box: tuple[int, int]) -> PictureReply:
+    with Image.open(source, formats=_FORMATS) as image:
+        if (too_many := _too_many_pixels(image)) is not None:
+            return too_many
+        edge = max(box)  # whichever way round it is
+        image.draft("RGB", (edge, edge))
+        image.load()
+        upright = ImageOps.exif_transpose(_as_rgb(image, see_through=image.has_transparency_data))
+        upright.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        if upright.mode == "RGBA":
+            upright.paste(_BEHIND, mask=ImageChops.invert(upright.getchannel("A")))
+        pixels = upright.convert("RGB")
+        target.write(pixels.tobytes())
+        return PictureReply(treatment=Treatment.COMPRESSED, width=pixels.width, height=pixels.height)
+
+
+def _too_many_pixels(image: Image.Image) -> PictureReply | None:
+    if image.width * image.height <= MAX_PIXELS:
+        return None
+    return PictureReply(treatment=Treatment.TOO_DEMANDING, detail=f"{image.width} x {image.height} pixels are too many")
+
+
 def _squeeze(source: BinaryIO, target: BinaryIO, profile: PictureProfile) -> PictureReply:
     with Image.open(source, formats=_FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            return PictureReply(
-                treatment=Treatment.TOO_DEMANDING, detail=f"{image.width} x {image.height} pixels are too many"
-            )
+        if (too_many := _too_many_pixels(image)) is not None:
+            return too_many
         if getattr(image, "n_frames", 1) > 1:
             return PictureReply(treatment=Treatment.ORIGINAL, detail="it moves")
         described, colours = _description(image), image.info.get("icc_profile", b"")

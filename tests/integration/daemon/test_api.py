@@ -23,6 +23,7 @@ from appliance.protocol import Paired, PairShown, Signal, SignalKind
 from appliance.recent_log import RECENT
 from appliance.redis_server import RedisServer
 from tests.integration.daemon.rig import DATA, ApiRig
+from tests.unit.media.compression.conftest import photo
 
 
 @pytest.fixture
@@ -252,3 +253,16 @@ async def test_everybody_s_log_over_the_api(api_rig: ApiRig, client: ApplianceCl
         log.write('{"at":8.0,"level":"INFO","text":"goes on"}\n')
     assert (await anext(stream)).text == "goes on"
     await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_picture_s_pixels_and_none_of_what_is_no_picture(api_rig: ApiRig, client: ApplianceClient) -> None:
+    await client.create_session("one")
+    await api_rig.capture("one", "M1", photo(800, 600))
+    await api_rig.capture("one", "M2")  # says that it is a PNG
+    items = {item.message_id: item.id for item in (await client.media()).items}
+    pixels = await client.media_pixels(items["M1"], 60, 60)
+    assert (pixels.width, pixels.height, len(pixels.rgb)) == (60, 45, 3 * 60 * 45)
+    for name, status in ((items["M2"], 409), ("nothing", 404)):
+        with pytest.raises(ApiError) as caught:
+            await client.media_pixels(name, 60, 60)
+        assert caught.value.problem.status == status
