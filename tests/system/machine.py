@@ -1,7 +1,8 @@
 """A bare Debian with real systemd, in a container of its own without a network: what install.sh is tried on.
 
-The root is made once by debootstrap from the mirror that this machine's apt is set to, and kept in the cache; each
-machine works on a layer of its own above it. Needs root, systemd-nspawn and debootstrap.
+The root is made once by debootstrap from the mirror that this machine's apt is set to, and kept in the cache, as are
+copies of it with more packages; each machine works on a layer of its own above it. Needs root, systemd-nspawn and
+debootstrap.
 """
 
 from __future__ import annotations
@@ -78,19 +79,46 @@ def bare_root(suite: str, more: Sequence[str] = ()) -> Path:
     if folder.is_dir():
         return folder
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(partial), mirror()]
     try:
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            raise MachineError(f"debootstrap cannot make {suite}: {made.stdout.strip().splitlines()[-1:]}")
-        partial.chmod(0o755)
-        (partial / "etc" / "machine-id").write_text("")
+        if more:
+            subprocess.run(["cp", "--archive", f"{bare_root(suite)}/.", str(partial)], check=True)
+            _add_packages(partial, more)
+        else:
+            _unpack(suite, partial)
         with contextlib.suppress(OSError):  # another run was faster
             partial.rename(folder)
     finally:
         if partial.exists():
             shutil.rmtree(partial)
     return folder
+
+
+def _unpack(suite: str, root: Path) -> None:
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(root), mirror()]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise MachineError(f"debootstrap cannot make {suite}: {made.stdout.strip().splitlines()[-1:]}")
+    root.chmod(0o755)
+    (root / "etc" / "machine-id").write_text("")
+
+
+def _add_packages(root: Path, packages: Sequence[str]) -> None:
+    """By its own apt, on this machine's network; nothing is started."""
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        done = run_in(root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", *command)
+        if done.returncode != 0:
+            raise MachineError(f"{packages} cannot be installed in {root}: {done.stdout[-500:]}")
+
+
+def run_in(root: Path, *command: str, bind: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """One program of a root that is not booted; `bind` is a folder that it can read at the same path."""
+    nspawn = ["systemd-nspawn", "--quiet", "--directory", str(root), "--register=no", "--keep-unit", "--pipe"]
+    if bind is not None:
+        nspawn += ["--volatile=overlay", f"--bind-ro={bind}"]
+    return subprocess.run(
+        [*nspawn, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False, timeout=COMMAND_S, env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+    )  # fmt: skip
 
 
 class Machine:
