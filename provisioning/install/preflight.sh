@@ -32,7 +32,7 @@ check_system() {
 
 check_service_manager() {
     [ -d "$prefix/run/systemd/system" ] || fail 22 "systemd does not run this machine" \
-        "use a server or a virtual machine; containers without systemd: docs/install.md"
+        "use a server or a virtual machine; for containers without systemd see docs/servers.md"
 }
 
 check_memory() {
