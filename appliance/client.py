@@ -17,6 +17,7 @@ from appliance.client_access import AccessCalls
 from appliance.client_history import HistoryCalls
 from appliance.client_storage import StorageCalls
 from appliance.client_wire import BrokenOffError, Response
+from appliance.language import _
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
     ConfigChange,
@@ -233,7 +234,8 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
                 async for piece in response.pieces():
                     yield piece
             except BrokenOffError as error:
-                raise ClientError(f"The file broke off: {error}", "Try again.") from error
+                words = _("The file broke off: {why}").format(why=error)
+                raise ClientError(words, _("Try again.")) from error
 
     async def delete_several_media(self, ids: Sequence[str]) -> MediaDeleted:
         """Many items at once, pinned or not."""
@@ -319,7 +321,8 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
                     async with asyncio.timeout(REQUEST_S):
                         await response.read()
             except TimeoutError as error:
-                raise ClientError("The daemon does not answer.", "See: amda status, and the daemon's log.") from error
+                remedy = _("See: amda status, and the daemon's log.")
+                raise ClientError(_("The daemon does not answer."), remedy) from error
             except OSError as error:
                 raise self._not_running() from error
             if response.status >= 400 and response.status not in accept:
@@ -327,10 +330,9 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
             yield response
 
     def _not_running(self) -> NotRunningError:
-        return NotRunningError(
-            f"The appliance is not running: nobody answers on {self._socket}.",
-            "Start it: amda run (or systemctl start amda), or name its settings file with --config.",
-        )
+        words = _("The appliance is not running: nobody answers on {socket}.").format(socket=self._socket)
+        remedy = _("Start it: amda run (or systemctl start amda), or name its settings file with --config.")
+        return NotRunningError(words, remedy)
 
 
 def _query(**values: object) -> dict[str, str]:

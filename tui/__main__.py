@@ -131,12 +131,13 @@ async def _first_snapshot(door: Door, store: Store) -> None:
 
     from appliance.client import ClientError
     from tui.attach import take_snapshot
+    from tui.text import known
 
     try:
         async with door() as api:
             store.load(await take_snapshot(api), time.time())
     except ClientError as error:
-        store.lost(str(error))
+        store.lost(known(str(error)))
 
 
 if __name__ == "__main__":

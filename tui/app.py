@@ -30,7 +30,7 @@ from tui.scene import Scene
 from tui.screens.page import Deed, Page
 from tui.screens.sessions import SessionsPage
 from tui.store import Link, Store, Topic
-from tui.text import _
+from tui.text import _, known
 from tui.theme import THEMES, Styles
 from tui.widgets.canvas import Canvas
 from tui.widgets.footer import Footer
@@ -327,7 +327,7 @@ class AmdaTui(App[None], inherit_bindings=False):
         try:
             result = await self.ask(call)
         except ClientError as error:
-            self.say(f"{error} {error.remedy}".strip(), Tone.BAD)
+            self.say(f"{known(str(error))} {known(error.remedy)}".strip(), Tone.BAD)
             return None
         if done:
             self.say(done, Tone.OK)
@@ -349,7 +349,7 @@ class AmdaTui(App[None], inherit_bindings=False):
         try:
             await page.load()
         except ClientError as error:
-            self.say(str(error), Tone.BAD)
+            self.say(known(str(error)), Tone.BAD)
         self.repaint()
 
     async def _palette(self) -> None:

@@ -16,6 +16,7 @@ from appliance.client import ApiError, ClientError
 from appliance.model_history import UptimeSpan
 from tui.port import Api, Door
 from tui.store import Link, Outcome, Snapshot, Store, Topic
+from tui.text import known
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Attachment:
                     pause = RETRY_FIRST_S
                     await self._live(api)
             except ClientError as error:
-                self._store.lost(str(error))
+                self._store.lost(known(str(error)))
                 self._on_change()
             finally:
                 self._api = None

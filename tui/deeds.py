@@ -12,7 +12,7 @@ from tui.paint import Tone
 from tui.port import Api
 from tui.screens.page import Deed
 from tui.store import Topic
-from tui.text import _, ngettext
+from tui.text import _, known, ngettext
 
 if TYPE_CHECKING:
     from tui.app import AmdaTui
@@ -133,7 +133,7 @@ class Deeds:
                 await self._app.ask(lambda api, one=view: call(api, one))  # type: ignore[misc]
                 names.append(view.name)
             except ClientError as error:
-                refused.append(f"{view.name}: {error}")
+                refused.append(f"{view.name}: {known(str(error))}")
         if refused:
             self._app.say("; ".join(refused), Tone.BAD)
         elif names:

@@ -21,6 +21,7 @@ from appliance.cli.common import (
     with_client,
 )
 from appliance.cli.history import duration
+from appliance.language import _, known
 from appliance.model_history import AlertRule, Language
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def list_alerts(
     rows = []
     for view in views:
         until = time.time() if view.ended_at is None else view.ended_at
-        note = "acknowledged" if view.acknowledged_by else ""
-        note = f"silenced until {clock(view.silenced_until)}" if view.silenced_until else note
+        note = _("acknowledged") if view.acknowledged_by else ""
+        if view.silenced_until:
+            note = _("silenced until {time}").format(time=clock(view.silenced_until))
         rows.append(
             (view.id, view.phase, view.severity, view.rule, view.session or "-", clock(view.since),
-             duration(until - view.since), note, printable(view.text))
+             duration(until - view.since), note, known(printable(view.text)))
         )  # fmt: skip
-    header = ("ID", "NOW", "SEVERITY", "RULE", "SESSION", "SINCE", "FOR", "NOTE", "WHAT")
-    print_table(header, rows, "Nothing is alarming.")
+    print_table(_("ID|NOW|SEVERITY|RULE|SESSION|SINCE|FOR|NOTE|WHAT"), rows, _("Nothing is alarming."))
 
 
 @app.command()
@@ -62,8 +63,8 @@ def rules(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(views)
         return
-    rows = [(view.rule, view.severity, "yes" if view.person else "-", view.meaning) for view in views]
-    print_table(("RULE", "SEVERITY", "PERSON", "WHAT IT MEANS"), rows, "")
+    rows = [(view.rule, view.severity, _("yes") if view.person else "-", known(view.meaning)) for view in views]
+    print_table(_("RULE|SEVERITY|PERSON|WHAT IT MEANS"), rows, "")
 
 
 @app.command()
@@ -74,7 +75,7 @@ def ack(
 ) -> None:
     """Somebody takes care of it: it is not repeated any more."""
     view = with_client(config, lambda client: client.acknowledge_alert(alert))
-    print_json(view) if as_json else print(f"{view.id}: acknowledged")
+    print_json(view) if as_json else print(f"{view.id}: {_('acknowledged')}")
 
 
 @app.command()
@@ -93,7 +94,7 @@ def silence(
     if end is not None:
         ended = end
         with_client(config, lambda client: client.end_silence(ended))
-        print_json({"ended": ended}) if as_json else print(f"{ended}: ended")
+        print_json({"ended": ended}) if as_json else print(f"{ended}: {_('ended')}")
         return
     if length is None:
         _print_silences(with_client(config, lambda client: client.silences()), as_json=as_json)
@@ -115,10 +116,10 @@ def try_out(
         print_json(outcomes)
     else:
         rows = [
-            (one.target, "delivered" if one.delivered else "FAILED", duration(one.seconds), printable(one.error))
+            (one.target, _("delivered") if one.delivered else _("FAILED"), duration(one.seconds), printable(one.error))
             for one in outcomes
         ]
-        print_table(("TARGET", "RESULT", "TOOK", "WHY"), rows, "Nobody is told.")
+        print_table(_("TARGET|RESULT|TOOK|WHY"), rows, _("Nobody is told."))
     if not all(one.delivered for one in outcomes):
         sys.exit(Exit.DEGRADED)
 
@@ -138,18 +139,20 @@ def person(
     """Who is told when only they can help: link again, open the phone, make room. Without options: shows it."""
     if remove:
         with_client(config, lambda client: client.remove_person(session))
-        print_json({"removed": session}) if as_json else print(f"{session}: nobody is told any more")
+        print_json({"removed": session}) if as_json else print(f"{session}: {_('nobody is told any more')}")
         return
     if (name is None) != (contact is None):
-        raise CommandError("--name and --contact belong together", "Give both, or none to show them.", Exit.USAGE)
+        remedy = _("Give both, or none to show them.")
+        raise CommandError(_("--name and --contact belong together"), remedy, Exit.USAGE)
     if name is None or contact is None:
         view = with_client(config, lambda client: client.person(session))
     else:
         target = sys.stdin.readline().strip() if contact == "-" else contact
         view = with_client(config, lambda client: _set(client, session, name, language, target))
-    print_json(view) if as_json else print(
-        f"{view.session}: {printable(view.name)} ({view.language}) by {view.contact}"
+    words = _("{id}: {name} ({language}) by {contact}").format(
+        id=view.session, name=printable(view.name), language=view.language, contact=view.contact
     )
+    print_json(view) if as_json else print(words)
 
 
 async def _set(client: ApplianceClient, session: str, name: str, language: Language, contact: str) -> PersonView:
@@ -162,7 +165,8 @@ def parse_duration(text: str) -> float:
     """Seconds. Raises CommandError for a text that is no duration."""
     match = re.fullmatch(r"(\d{1,5})([mhd])", text)
     if match is None or not int(match[1]):
-        raise CommandError(f"{text!r} is no duration", "Write 30m, 2h or 1d.", Exit.USAGE)
+        words = _("{text!r} is no duration").format(text=text)
+        raise CommandError(words, _("Write 30m, 2h or 1d."), Exit.USAGE)
     return int(match[1]) * _UNITS[match[2]]
 
 
@@ -171,7 +175,7 @@ def _print_silences(views: list[SilenceView], *, as_json: bool) -> None:
         print_json(views)
         return
     rows = [
-        (view.id, view.rule or "every rule", view.session or "all", clock(view.until), printable(view.comment))
+        (view.id, view.rule or _("every rule"), view.session or _("all"), clock(view.until), printable(view.comment))
         for view in views
     ]
-    print_table(("ID", "RULE", "SESSION", "UNTIL", "WHY"), rows, "Nothing is silenced.")
+    print_table(_("ID|RULE|SESSION|UNTIL|WHY"), rows, _("Nothing is silenced."))

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+import typer.main
 
 from appliance.cli import (
     alert,
@@ -27,11 +28,19 @@ from appliance.cli import (
     token,
 )
 from appliance.cli.common import CommandError, Exit, fail
+from appliance.language import language_of, use_language
 
 _EPILOG = (
     "Exit status: 0 done, 1 failed, 2 wrong use or input, 3 not found, 4 refused, 5 the appliance is not running,"
     " 6 a part is away or no answer in time."
 )
+
+
+def _show_version(asked: bool) -> None:
+    """Before a command is looked for: there need not be one."""
+    if asked:
+        status.print_version(as_json=False)
+        raise typer.Exit
 
 
 def build() -> typer.Typer:
@@ -48,14 +57,12 @@ def build() -> typer.Typer:
 
     @app.callback(invoke_without_command=False)
     def root(
-        show_version: Annotated[
-            bool, typer.Option("--version", is_eager=True, help="Print the release and end.")
+        version: Annotated[
+            bool,
+            typer.Option("--version", is_eager=True, callback=_show_version, help="Print the release and end."),
         ] = False,
     ) -> None:
         """Sixty WhatsApp accounts on one small server."""
-        if show_version:
-            status.print_version(as_json=False)
-            raise typer.Exit
 
     for module in (run_commands, demo, status, events, history, audit, logs, config, pair):
         module.register(app)
@@ -72,11 +79,24 @@ def build() -> typer.Typer:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status. Whatever goes wrong is one line and a remedy on standard error."""
+    from typer._click.exceptions import ClickException
+
+    from appliance.cli import spoken
+
     arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    use_language("en" if as_json else language_of())  # programs are spoken to in one language
+    command = typer.main.get_command(build())
+    spoken.translate(command)
     try:
-        build()(arguments, prog_name="amda")
+        status = command.main(arguments, prog_name="amda", standalone_mode=False)
     except CommandError as error:
-        fail(error, json="--json" in arguments)
+        fail(error, json=as_json)
+    except ClickException as error:
+        spoken.complain(error)
+        return error.exit_code
+    except typer.Abort:
+        return Exit.FAILED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.OK
-    return Exit.OK
+    return status if isinstance(status, int) else Exit.OK

@@ -10,6 +10,7 @@ import typer
 
 from appliance.cli.common import ConfigOption, JsonOption, clock, print_json, print_table, printable, with_client
 from appliance.cli.history import SinceOption, parse_since
+from appliance.language import _
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
@@ -39,9 +40,9 @@ def audit(
          str(entry.status or "-"), entry.session or "-", printable(f"{entry.target} {entry.detail}".strip()))
         for entry in page.items
     ]  # fmt: skip
-    print_table(("WHEN", "WHO", "DOOR", "FROM", "WHAT", "RESULT", "SESSION", "WHERE"), rows, "Nothing was done.")
+    print_table(_("WHEN|WHO|DOOR|FROM|WHAT|RESULT|SESSION|WHERE"), rows, _("Nothing was done."))
     if page.next is not None:
-        print(f"({limit} shown; there are more: --limit, --json)", file=sys.stderr)
+        print(_("({count} shown; there are more: --limit, --json)").format(count=limit), file=sys.stderr)
 
 
 async def _all(client: ApplianceClient, since: float | None, session: str | None, who: str | None) -> list[AuditEntry]:

@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from appliance.bench.media_choices import Disturbance, MediaStore
+from appliance.language import _, known
 
 app = typer.Typer(help="Rehearsals with figures, on a staging network of their own.", no_args_is_help=True)
 
@@ -56,13 +57,14 @@ def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
         width = max(map(len, values))
         for name, value in values.items():
             print(f"{name:<{width}}  {value}")
-        print("passed" if result.passed else "NOT passed")
+        print(_("passed") if result.passed else _("NOT passed"))
     if not result.passed:
         raise typer.Exit(1)
 
 
 def _give_up(error: Exception) -> NoReturn:
-    print(f"the rehearsal could not be carried out: {str(error) or type(error).__name__}", file=sys.stderr)
+    words = _("the rehearsal could not be carried out: {why}")
+    print(words.format(why=known(str(error)) or type(error).__name__), file=sys.stderr)
     raise typer.Exit(1) from None
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from appliance.cli.common import CommandError, Exit, print_json, print_table
 from appliance.cli.storage import parse_size
+from appliance.language import N_, _, known
 
 if TYPE_CHECKING:
     from appliance.model_capture import CaptureChange, CaptureView
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT: Final = "default"
 """As a value: as for all sessions."""
 _WORDS: Final = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
-_HELP: Final = "See them with: amda session capture ID"
+_HELP: Final = N_("See them with: amda session capture ID")
 
 
 def parse(pairs: Sequence[str]) -> CaptureChange:
@@ -35,7 +36,8 @@ def parse(pairs: Sequence[str]) -> CaptureChange:
         key, equals, text = pair.partition("=")
         key = key.strip().replace("-", "_")
         if not equals or key not in hints:
-            raise CommandError(f"{pair}: not KEY=VALUE with one of: {', '.join(hints)}", _HELP, Exit.USAGE)
+            words = _("{given}: not KEY=VALUE with one of: {keys}").format(given=pair, keys=", ".join(hints))
+            raise CommandError(words, _(_HELP), Exit.USAGE)
         values[key] = _value(key, text.strip(), hints[key])
     return CaptureChange(**values)
 
@@ -54,7 +56,7 @@ def _value(key: str, text: str, kind: Any) -> Any:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         told = str(error).split(" - at ", maxsplit=1)[0].replace("`", "")
-        raise CommandError(f"{key}={text}: {told}", _HELP, Exit.USAGE) from error
+        raise CommandError(f"{key}={text}: {known(told)}", _(_HELP), Exit.USAGE) from error
 
 
 def show(view: CaptureView, *, as_json: bool) -> None:
@@ -63,8 +65,8 @@ def show(view: CaptureView, *, as_json: bool) -> None:
         print_json(view)
         return
     settings = msgspec.to_builtins(view.settings)
-    rows = [(key, _text(value), "this session" if key in view.own else "all") for key, value in settings.items()]
-    print_table(("KEY", "VALUE", "SET FOR"), rows, "")
+    rows = [(key, _text(value), _("this session") if key in view.own else _("all")) for key, value in settings.items()]
+    print_table(_("KEY|VALUE|SET FOR"), rows, "")
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 
+from appliance.language import _, known, number
+
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient, ClientError
     from appliance.config import LoadedSettings, Settings
@@ -125,9 +127,9 @@ def fail(error: CommandError, *, json: bool) -> NoReturn:
         content = {"error": str(error), "remedy": error.remedy, "exit_status": int(error.status)}
         print(msgspec.json.encode(content).decode(), file=sys.stderr)
     else:
-        print(f"amda: {error}", file=sys.stderr)
+        print(f"amda: {known(str(error))}", file=sys.stderr)
         if error.remedy:
-            print(f"  what to do: {error.remedy}", file=sys.stderr)
+            print("  " + _("what to do: {remedy}").format(remedy=known(error.remedy)), file=sys.stderr)
     sys.exit(error.status)
 
 
@@ -138,13 +140,15 @@ def print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """Columns as wide as they need to be; the last one is not padded."""
-    lines = [header, *rows]
+def print_table(header: str | Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """Columns as wide as they need to be; the last one is not padded. `header`: the titles; with | between them they
+    are one text to translate."""
+    titles = header.split("|") if isinstance(header, str) else header
+    lines = [titles, *rows]
     if len(lines) == 1:
         print(empty)
         return
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
@@ -164,11 +168,11 @@ def clock(at: float | None) -> str:
 def size(count: int) -> str:
     """Bytes as people read them."""
     value = float(count)
-    for unit in ("B", "KB", "MB"):
+    for unit, digits in ((_("B"), 0), (_("KB"), 1), (_("MB"), 1)):
         if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+            return f"{number(value, digits)} {unit}"
         value /= 1000
-    return f"{value:.2f} GB"
+    return f"{number(value, 2)} {_('GB')}"
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, loaded_settings, print_json
+from appliance.language import _, known
 
 if TYPE_CHECKING:
     from appliance.config import LoadedSettings
@@ -46,7 +47,8 @@ def show(
 
     loaded = loaded_settings(config)
     if section is not None and section not in SECTIONS:
-        raise CommandError(f"There is no section {section}.", f"One of: {', '.join(SECTIONS)}", Exit.USAGE)
+        remedy = _("One of: {names}").format(names=", ".join(SECTIONS))
+        raise CommandError(_("There is no section {name}.").format(name=section), remedy, Exit.USAGE)
     waiting = _waiting(loaded)
     fields = [
         msgspec.structs.replace(field, waits=f"{field.section}.{field.key}" in waiting)
@@ -75,7 +77,8 @@ def set_values(
     A value that begins with - stands behind --, as in: amda config set -- SECTION.KEY -1
     """
     if len(pairs) % 2:
-        raise CommandError(f"{pairs[-1]} has no value.", "Write SECTION.KEY VALUE; see amda config show", Exit.USAGE)
+        words = _("{name} has no value.").format(name=pairs[-1])
+        raise CommandError(words, _("Write SECTION.KEY VALUE; see amda config show"), Exit.USAGE)
     values = [sys.stdin.read().removesuffix("\n") if value == _STDIN else value for value in pairs[1::2]]
     _change(list(zip(pairs[::2], values, strict=True)), config, as_json=as_json)
 
@@ -106,29 +109,30 @@ def _change(changes: Sequence[tuple[str, str | None]], config: Path | None, *, a
             loaded.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(loaded.file, text)
     except (ConfigError, EditError) as error:
-        raise CommandError(str(error), "Nothing was changed.", Exit.USAGE) from error
+        raise CommandError(str(error), _("Nothing was changed."), Exit.USAGE) from error
     except OSError as error:
-        raise CommandError(
-            f"{loaded.file} cannot be written: {error.strerror}", "Run it as the file's owner."
-        ) from error
+        words = _("{file} cannot be written: {why}").format(file=loaded.file, why=error.strerror)
+        raise CommandError(words, _("Run it as the file's owner.")) from error
     told = [
         {"setting": name, "change": change_of(*_split(name)), "overridden": name in loaded.from_environment}
-        for name, _ in changes
+        for name, _value in changes
     ]
     if as_json:
         print_json({"file": str(loaded.file), "changed": text != old, "settings": told})
         return
-    for name, _ in changes:
-        print(f"{name} {NEEDS[change_of(*_split(name))]}." if text != old else f"{name} is so already.")
+    for name, _value in changes:
+        needs = f"{name} {known(NEEDS[change_of(*_split(name))])}."
+        print(needs if text != old else _("{name} is so already.").format(name=name))
         if name in loaded.from_environment:
             variable = PREFIX + name.replace(".", "_").upper()
-            print(f"  but a variable of the environment overrides it here: {variable}")
+            print("  " + _("but a variable of the environment overrides it here: {name}").format(name=variable))
 
 
 def _split(name: str) -> tuple[str, str]:
     section, dot, key = name.partition(".")
     if not (section and dot and key):
-        raise CommandError(f"{name} is no setting.", "Write SECTION.KEY; see amda config show", Exit.USAGE)
+        words = _("{name} is no setting.").format(name=name)
+        raise CommandError(words, _("Write SECTION.KEY; see amda config show"), Exit.USAGE)
     return section, key
 
 
@@ -167,8 +171,9 @@ def _print(fields: Sequence[SettingView], loaded: LoadedSettings) -> None:
             current = field.section
             print(f"[{current}]")
         value = "" if field.value is None else field.value
-        waits = ", the running daemon still uses another value" if field.waits else ""
-        about = f"({field.source}; {field.change}{waits}) {field.description} ({field.variable})"
+        waits = ", " + _("the running daemon still uses another value") if field.waits else ""
+        about = f"({field.source}; {field.change}{waits}) {known(field.description)} ({field.variable})"
         print(f"{field.key} = {value}".ljust(44) + f"# {about}")
-    print(f"\n# {loaded.file}{'' if loaded.found else ' (there is no such file)'}")
-    print("# live: a change takes effect at once; session, daemon, appliance: when that is started the next time")
+    print(f"\n# {loaded.file}{'' if loaded.found else ' ' + _('(there is no such file)')}")
+    legend = _("live: a change takes effect at once; session, daemon, appliance: when that is started the next time")
+    print(f"# {legend}")

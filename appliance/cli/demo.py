@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance.cli.common import CommandError, Exit
+from appliance.language import _
 
 
 def register(app: typer.Typer) -> None:
@@ -44,4 +45,4 @@ def demo(
     except ClientError as error:
         raise CommandError(str(error), error.remedy) from error
     except (EmbeddedError, StagingError, OSError) as error:
-        raise CommandError(str(error), "See the files in logs/ of the demo's folder.") from error
+        raise CommandError(str(error), _("See the files in logs/ of the demo's folder.")) from error

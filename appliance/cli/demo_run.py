@@ -22,6 +22,7 @@ from appliance.cli.events import print_event
 from appliance.client import ApplianceClient, NotRunningError
 from appliance.config import Settings, load_settings
 from appliance.embedded import EmbeddedAppliance, EmbeddedError
+from appliance.language import N_, _, known
 from appliance.logging import configure_logging
 from appliance.model import PairingState, SessionState
 from appliance.places import demo_folder
@@ -62,7 +63,7 @@ _TRAFFIC: Final = Traffic(
     mix=Mix(text=4, image=1, status=3, view_once=2, voice=1, video=0.5, group=1, revoked=2),
 )
 _UNLINKED: Final = (SessionState.NEW, SessionState.NEEDS_PAIRING)
-_TRY: Final = """
+_TRY: Final = N_("""
 Try in another terminal{where}:
   {amda} status                        the appliance at a glance
   {amda} session list                  every session, what its state means, what to do
@@ -73,7 +74,7 @@ Try in another terminal{where}:
                                        a code that nobody types: see how it is explained
 Everything lies in {folder}
 {ending}
-"""
+""")
 
 
 class DemoRunningError(Exception):
@@ -97,20 +98,20 @@ async def run_demo(folder: Path, *, interface: bool) -> None:
         asked = asyncio.create_task(stop.wait())
         await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            print("\nStopping …", flush=True)
+            print("\n" + _("Stopping …"), flush=True)
         work.cancel()
         asked.cancel()
         await asyncio.wait([work, asked])
         if not work.cancelled() and (error := work.exception()) is not None:
             raise error
-        print("Stopped. Nothing is running any more.")
+        print(_("Stopped. Nothing is running any more."))
 
 
 async def _work(folder: Path, *, interface: bool) -> None:
     settings = _settings(folder)
-    print("Starting the staging network …", flush=True)
+    print(_("Starting the staging network …"), flush=True)
     async with _staging_network(folder) as staging:
-        print("Starting the appliance …", flush=True)
+        print(_("Starting the appliance …"), flush=True)
         async with EmbeddedAppliance(settings) as appliance, ApplianceClient(appliance.api_socket) as client:
             for person in PEOPLE:
                 await staging.add_account(AddAccount(phone=person.phone, name=person.name, plan=TypingPlan.TYPE))
@@ -148,10 +149,12 @@ async def _staging_network(folder: Path) -> AsyncIterator[StagingClient]:
             async with asyncio.timeout(_NETWORK_READY_S):
                 while not (place / INFO_FILE).exists():
                     if process.returncode is not None:
-                        raise EmbeddedError(f"the staging network ended at its start: {_last_line(log_file)}")
+                        words = _("the staging network ended at its start: {why}")
+                        raise EmbeddedError(words.format(why=_last_line(log_file)))
                     await asyncio.sleep(_NETWORK_LOOK_S)
         except TimeoutError:
-            raise EmbeddedError(f"the staging network was not ready after {_NETWORK_READY_S:.0f} s") from None
+            words = _("the staging network was not ready after {seconds:.0f} s")
+            raise EmbeddedError(words.format(seconds=_NETWORK_READY_S)) from None
         async with StagingClient(place) as client:
             yield client
     finally:
@@ -160,27 +163,32 @@ async def _staging_network(folder: Path) -> AsyncIterator[StagingClient]:
 
 async def _link(client: ApplianceClient, staging: StagingClient, person: Person) -> None:
     """Link a session as its person would: see the code, type it; or scan the QR code."""
-    known = {view.id: view for view in await client.sessions()}
-    if person.session not in known:
+    sessions = {view.id: view for view in await client.sessions()}
+    if person.session not in sessions:
         await client.create_session(person.session, person.name)
-    elif known[person.session].state not in _UNLINKED:
+    elif sessions[person.session].state not in _UNLINKED:
         return
     view = await client.pair(person.session, phone=None if person.by_qr else person.phone)
     done = False
     async for found in client.follow_pairing(view):
         view = found
         if found.code and not done:
-            print(f"  {person.name}'s code is {found.code}; it is typed on the simulated phone", flush=True)
+            words = _("{name}'s code is {code}; it is typed on the simulated phone")
+            print("  " + words.format(name=person.name, code=found.code), flush=True)
             await staging.type_code(person.phone, found.code)
             done = True
         elif found.qr and not done:
-            print(f"  {person.name}'s QR code is scanned by the simulated phone", flush=True)
+            words = _("{name}'s QR code is scanned by the simulated phone")
+            print("  " + words.format(name=person.name), flush=True)
             await staging.scan_qr(person.phone, found.qr)
             done = True
     if view.state is PairingState.LINKED:
-        print(f"  {person.name} is linked: session {person.session}", flush=True)
+        words = _("{name} is linked: session {id}").format(name=person.name, id=person.session)
+        print(f"  {words}", flush=True)
     else:
-        print(f"  {person.name} could not be linked: {view.reason} {view.remedy or ''}", file=sys.stderr, flush=True)
+        why = f"{known(view.reason or '')} {known(view.remedy or '')}"
+        words = _("{name} could not be linked: {why}").format(name=person.name, why=why)
+        print(f"  {words}", file=sys.stderr, flush=True)
 
 
 async def _follow(client: ApplianceClient, after: int) -> None:
@@ -204,17 +212,18 @@ async def _show_interface(folder: Path) -> None:
     )
     try:
         if status := await process.wait():
-            raise EmbeddedError(f"the terminal interface ended with status {status}; --no-tui does without it")
+            words = _("the terminal interface ended with status {status}; --no-tui does without it")
+            raise EmbeddedError(words.format(status=status))
     finally:
         await end(process, _INTERFACE_STOP_S)
 
 
 def _print_hints(folder: Path, *, interface: bool) -> None:
     if interface:
-        ending = "Leaving the terminal interface ends this demo."
+        ending = _("Leaving the terminal interface ends this demo.")
     else:
-        ending = "Press q to end it." if sys.stdin.isatty() else "Ctrl-C or SIGTERM ends it."
-    print(_TRY.format(amda=_program(), where=_where(folder), folder=folder, ending=ending), flush=True)
+        ending = _("Press q to end it.") if sys.stdin.isatty() else _("Ctrl-C or SIGTERM ends it.")
+    print(_(_TRY).format(amda=_program(), where=_where(folder), folder=folder, ending=ending), flush=True)
 
 
 def _program() -> str:
@@ -229,7 +238,8 @@ def _where(folder: Path) -> str:
     """What a second terminal needs to find this demo: nothing, if it is the checkout's own."""
     if folder == demo_folder():
         return ""
-    return f" (first: export AMDA_CONFIG={shlex.quote(str(folder / _SETTINGS_FILE))})"
+    command = f"export AMDA_CONFIG={shlex.quote(str(folder / _SETTINGS_FILE))}"
+    return " " + _("(first: {command})").format(command=command)
 
 
 @contextlib.contextmanager
@@ -240,7 +250,8 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DemoRunningError(f"a demo runs in {folder} already; stop it, or name another --folder") from None
+            words = _("a demo runs in {folder} already; stop it, or name another --folder")
+            raise DemoRunningError(words.format(folder=folder)) from None
         yield
 
 
@@ -281,4 +292,4 @@ def _single_keys(terminal: IO[str], stop: asyncio.Event) -> Iterator[None]:
 
 def _last_line(file: Path) -> str:
     lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else _("it said nothing")

@@ -23,6 +23,7 @@ from appliance.cli.common import (
     printable,
     with_client,
 )
+from appliance.language import _, known, ngettext, number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,7 +61,8 @@ def history(
     filters = (session, reason, None if since is None else parse_since(since, time.time()))
     if csv is not None:
         if stats or as_json:
-            raise CommandError("--csv writes rows, and nothing else", "Leave out --stats and --json.", Exit.USAGE)
+            remedy = _("Leave out --stats and --json.")
+            raise CommandError(_("--csv writes rows, and nothing else"), remedy, Exit.USAGE)
         with_client(config, lambda client: _write_csv(client, filters, csv))
     elif stats:
         figures = with_client(config, lambda client: _figures(client, filters))
@@ -71,7 +73,7 @@ def history(
         page = with_client(config, lambda client: _page(client, filters, limit))
         _print_rows(page.items)
         if page.next is not None:
-            print(f"({limit} shown; there are more: --limit, --csv)", file=sys.stderr)
+            print(_("({count} shown; there are more: --limit, --csv)").format(count=limit), file=sys.stderr)
 
 
 def parse_since(text: str, now: float) -> float:
@@ -81,9 +83,9 @@ def parse_since(text: str, now: float) -> float:
     try:
         return datetime.datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError:
-        raise CommandError(
-            f"{text!r} is no time", "Write 90m, 24h, 7d, 4w, or a date like 2026-11-23.", Exit.USAGE
-        ) from None
+        words = _("{text!r} is no time").format(text=text)
+        remedy = _("Write 90m, 24h, 7d, 4w, or a date like 2026-11-23.")
+        raise CommandError(words, remedy, Exit.USAGE) from None
 
 
 def duration(seconds: float | None) -> str:
@@ -91,12 +93,12 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{number(seconds, 1)} s"
     left, parts = int(seconds), []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, size)
-        if number:
-            parts.append(f"{number} {unit}")
+    for unit, size in ((_("d"), 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
 
 
@@ -104,7 +106,7 @@ def share(value: float | None) -> str:
     """A percentage that is 100 only if nothing is missing."""
     if value is None:
         return "-"
-    return "100 %" if value >= 1 else f"{min(99.99, 100 * value):.2f} %"
+    return "100 %" if value >= 1 else f"{number(min(99.99, 100 * value), 2)} %"
 
 
 async def _figures(client: ApplianceClient, filters: Filters) -> HistoryStats:
@@ -131,14 +133,15 @@ async def _write_csv(client: ApplianceClient, filters: Filters, target: str) -> 
     try:
         fd = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise CommandError(f"{target} is there already", "Name another file.", Exit.REFUSED) from None
+        words = _("{file} is there already").format(file=target)
+        raise CommandError(words, _("Name another file."), Exit.REFUSED) from None
     except OSError as error:
-        raise CommandError(f"{target}: {error.strerror}", "Choose another place.") from error
+        raise CommandError(f"{target}: {error.strerror}", _("Choose another place.")) from error
     try:
         await _copy(pieces, fd)
     finally:
         os.close(fd)
-    print(f"{target}: written")
+    print(f"{target}: {_('written')}")
 
 
 async def _copy(pieces: AsyncIterator[bytes], fd: int) -> None:
@@ -150,40 +153,43 @@ async def _copy(pieces: AsyncIterator[bytes], fd: int) -> None:
 def _print_rows(items: list[Disconnection]) -> None:
     rows = [
         (clock(one.at), one.session, one.reason, "-" if one.code is None else str(one.code), duration(one.uptime_s),
-         one.decision, duration(one.recovery_s), printable(one.text))
+         one.decision, duration(one.recovery_s), known(printable(one.text)))
         for one in items
     ]  # fmt: skip
-    header = ("WHEN", "SESSION", "REASON", "CODE", "WAS UP", "DECISION", "BACK AFTER", "WHAT IT MEANS")
-    print_table(header, rows, "No disconnections.")
+    header = _("WHEN|SESSION|REASON|CODE|WAS UP|DECISION|BACK AFTER|WHAT IT MEANS")
+    print_table(header, rows, _("No disconnections."))
 
 
 def _print_stats(stats: HistoryStats) -> None:
     recovery = stats.recovery
-    print(f"{stats.total} disconnections since {clock(stats.since)}; {stats.asked} more were asked for")
-    print(f"mean time between two of a session: {duration(stats.mean_between_s)}")
-    print(
-        f"back by itself: {recovery.count} times, p50 {duration(recovery.p50_s)}, p95 {duration(recovery.p95_s)}, "
-        f"p99 {duration(recovery.p99_s)}; {recovery.open} not yet"
-    )
+    words = ngettext("{count} disconnection", "{count} disconnections", stats.total)
+    print(_("{disconnections} since {time}; {asked} more were asked for").format(
+        disconnections=words, time=clock(stats.since), asked=stats.asked
+    ))  # fmt: skip
+    print(_("mean time between two of a session: {time}").format(time=duration(stats.mean_between_s)))
+    print(_("back by itself: {count} times, p50 {p50}, p95 {p95}, p99 {p99}; {open} not yet").format(
+        count=recovery.count, p50=duration(recovery.p50_s), p95=duration(recovery.p95_s),
+        p99=duration(recovery.p99_s), open=recovery.open,
+    ))  # fmt: skip
     if stats.by_reason:
         print()
         largest = stats.by_reason[0].count
         rows = [
-            (one.reason, "▓" * max(1, round(_BAR_WIDTH * one.count / largest)), str(one.count), one.text)
+            (one.reason, "▓" * max(1, round(_BAR_WIDTH * one.count / largest)), str(one.count), known(one.text))
             for one in stats.by_reason
         ]
-        print_table(("REASON", "", "COUNT", "WHAT IT MEANS"), rows, "")
+        print_table(_("REASON||COUNT|WHAT IT MEANS"), rows, "")
         print()
         print(_hours(stats.by_hour[-_BAR_HOURS:]))
     print()
     print_table(
-        ("SESSION", "UP 24 H", "UP 7 D", "UP 30 D", "DISCONNECTIONS", "MEAN BETWEEN"),
+        _("SESSION|UP 24 H|UP 7 D|UP 30 D|DISCONNECTIONS|MEAN BETWEEN"),
         [
             (one.session, share(one.day), share(one.week), share(one.month), str(one.disconnections),
              duration(one.mean_between_s))
             for one in stats.sessions
         ],
-        "No sessions yet: amda session add ID",
+        _("No sessions yet: amda session add ID"),
     )  # fmt: skip
 
 
@@ -193,8 +199,9 @@ def _hours(hours: list[HourCount]) -> str:
     days: dict[str, list[str]] = {}
     for hour in hours:
         moment = datetime.datetime.fromtimestamp(hour.start, datetime.UTC).astimezone()
-        line = days.setdefault(moment.strftime("%a %d %b"), [" "] * 24)
+        line = days.setdefault(moment.strftime("%Y-%m-%d"), [" "] * 24)
         level = 0 if not hour.count else max(1, round((len(_BARS) - 1) * hour.count / largest))
         line[moment.hour] = _BARS[level] if level else "·"
     lines = [f"{day}  {''.join(line)}" for day, line in days.items()]
-    return "\n".join([f"by hour, at most {largest} in one:", *lines, f"{'':<10}  0     6     12    18"])
+    title = _("by hour, at most {count} in one:").format(count=largest)
+    return "\n".join([title, *lines, f"{'':<10}  0     6     12    18"])

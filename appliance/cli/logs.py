@@ -21,6 +21,7 @@ from appliance.cli.common import (
     settings_of,
     with_client,
 )
+from appliance.language import _
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
@@ -54,7 +55,7 @@ def logs(
     except CommandError as error:
         if error.status is not Exit.NOT_RUNNING or follow:
             raise
-        print("(the appliance is not running: this is what the file holds)", file=sys.stderr)
+        print(_("(the appliance is not running: this is what the file holds)"), file=sys.stderr)
         for line in _from_file(config, session, lines):
             _show(line, as_json=as_json)
 
@@ -87,8 +88,9 @@ def _from_file(config: Path | None, session: str, lines: int) -> list[str]:
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT store_url FROM sessions WHERE id = ?", (session,)).fetchone()
     except sqlite3.Error as error:
-        raise CommandError(f"{database}: {error}", "Start the appliance: amda run", Exit.NOT_RUNNING) from error
+        raise CommandError(f"{database}: {error}", _("Start the appliance: amda run"), Exit.NOT_RUNNING) from error
     if row is None or row[0] is None:
-        raise CommandError(f"There is no linked session {session}.", "List them: amda session list", Exit.NOT_FOUND)
+        words = _("There is no linked session {id}.").format(id=session)
+        raise CommandError(words, _("List them: amda session list"), Exit.NOT_FOUND)
     with Tail(Path(unquote(urlsplit(row[0]).path)), lines) as tail:
         return tail.read()

@@ -25,6 +25,7 @@ from appliance.cli.common import (
     with_client,
 )
 from appliance.cli.history import SinceOption, duration, parse_since
+from appliance.language import _, known, ngettext
 from appliance.model import Category, MediaKind
 
 if TYPE_CHECKING:
@@ -60,16 +61,17 @@ def waiting(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json(found)
         return
     if found.state.trouble:
-        print(f"Nothing can be stored just now: {found.state.trouble}")
+        print(_("Nothing can be stored just now: {why}").format(why=known(found.state.trouble)))
     rows = [(row.session, str(row.items), size(row.size), duration(row.oldest_s)) for row in found.waiting]
-    print_table(("SESSION", "ITEMS", "SIZE", "OLDEST"), rows, "Nothing waits.")
+    print_table(_("SESSION|ITEMS|SIZE|OLDEST"), rows, _("Nothing waits."))
     if found.set_aside:
         print()
         aside = [
-            (poison.session, poison.item, clock(poison.at), printable(poison.reason)) for poison in found.set_aside
+            (poison.session, poison.item, clock(poison.at), known(printable(poison.reason)))
+            for poison in found.set_aside
         ]
-        print_table(("SESSION", "ITEM", "SET ASIDE", "BECAUSE"), aside, "")
-        print("(amda media retry SESSION ITEM, or amda media discard SESSION ITEM)", file=sys.stderr)
+        print_table(_("SESSION|ITEM|SET ASIDE|BECAUSE"), aside, "")
+        print(_("(amda media retry SESSION ITEM, or amda media discard SESSION ITEM)"), file=sys.stderr)
 
 
 @app.command()
@@ -80,7 +82,7 @@ def retry(
 ) -> None:
     """Take in once more what was set aside."""
     with_client(config, lambda client: client.retry_media(session, item))
-    print(f"{item} is taken in again; amda media waiting shows whether it is set aside once more")
+    print(_("{item} is taken in again; amda media waiting shows whether it is set aside once more").format(item=item))
 
 
 @app.command()
@@ -91,7 +93,7 @@ def discard(
 ) -> None:
     """Throw away what was set aside."""
     with_client(config, lambda client: client.discard_media(session, item))
-    print(f"{item} is thrown away")
+    print(_("{item} is thrown away").format(item=item))
 
 
 @app.command()
@@ -127,43 +129,43 @@ def show(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption 
         return
     for name, text in (
         ("id", item.id),
-        ("session", item.session),
-        ("category", item.category),
-        ("kind", f"{item.kind} ({printable(item.mimetype)})"),
-        ("size", _size(item)),
-        ("from", item.sender),
-        ("chat", item.chat),
-        ("sent", clock(item.sent_at)),
-        ("stored", clock(item.stored_at)),
-        ("message", item.message_id),
-        ("treatment", item.treatment),
+        (_("session"), item.session),
+        (_("category"), item.category),
+        (_("kind"), f"{item.kind} ({printable(item.mimetype)})"),
+        (_("size"), _size(item)),
+        (_("from"), item.sender),
+        (_("chat"), item.chat),
+        (_("sent"), clock(item.sent_at)),
+        (_("stored"), clock(item.stored_at)),
+        (_("message"), item.message_id),
+        (_("treatment"), item.treatment),
         ("sha256", item.sha256),
-        ("key", item.key),
-        ("pinned", "yes" if item.pinned else "no"),
-        ("caption", printable(item.caption)),
+        (_("key"), item.key),
+        (_("pinned"), _("yes") if item.pinned else _("no")),
+        (_("caption"), printable(item.caption)),
     ):
-        print(f"{name:9} {text}".rstrip())
+        print(f"{name:<12} {text}".rstrip())
 
 
 @app.command()
 def pin(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Keep an item whatever happens: no pruning takes it."""
     item = with_client(config, lambda client: client.pin_media(media))
-    print_json(item) if as_json else print(f"{item.id} is pinned")
+    print_json(item) if as_json else print(_("{item} is pinned").format(item=item.id))
 
 
 @app.command()
 def unpin(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Let an item go when its time comes."""
     item = with_client(config, lambda client: client.pin_media(media, pinned=False))
-    print_json(item) if as_json else print(f"{item.id} is no longer pinned")
+    print_json(item) if as_json else print(_("{item} is no longer pinned").format(item=item.id))
 
 
 @app.command()
 def delete(media: MediaArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Remove an item, pinned or not."""
     with_client(config, lambda client: client.delete_media(media))
-    print_json({"deleted": media}) if as_json else print(f"{media} is deleted")
+    print_json({"deleted": media}) if as_json else print(_("{item} is deleted").format(item=media))
 
 
 @app.command()
@@ -181,7 +183,9 @@ def export(
     if as_json:
         print_json({"folder": str(folder), "items": count, "written": written})
     else:
-        print(f"{folder}: {count} items, {written} files written")
+        items = ngettext("{count} item", "{count} items", count)
+        files = ngettext("{count} file written", "{count} files written", written)
+        print(f"{folder}: {items}, {files}")
 
 
 async def _export(
@@ -201,7 +205,7 @@ async def _export(
                     written += 1
                 index.write(msgspec.json.encode(item) + b"\n")
     except OSError as error:
-        raise CommandError(f"{error.filename or folder}: {error.strerror}", "Choose another folder.") from error
+        raise CommandError(f"{error.filename or folder}: {error.strerror}", _("Choose another folder.")) from error
     return count, written
 
 
@@ -231,10 +235,10 @@ def _print_page(page: MediaPage, limit: int, *, as_json: bool) -> None:
          printable(item.caption)[:40])
         for item in page.items
     ]  # fmt: skip
-    header = ("MEDIA", "SESSION", "CATEGORY", "KIND", "SIZE", "SENT", "FROM", "CAPTION")
-    print_table(header, rows, "Nothing is stored that matches.")
+    header = _("MEDIA|SESSION|CATEGORY|KIND|SIZE|SENT|FROM|CAPTION")
+    print_table(header, rows, _("Nothing is stored that matches."))
     if page.next is not None:
-        print(f"({limit} shown; there are more: --limit)", file=sys.stderr)
+        print(_("({count} shown; there are more: --limit)").format(count=limit), file=sys.stderr)
 
 
 @app.command()
@@ -249,12 +253,14 @@ def get(
 ) -> None:
     """Fetch a stored file, and check it against its hash."""
     if output == Path("-") and as_json:
-        raise CommandError("--json and --output - would write to the same place", "Leave one out.", Exit.USAGE)
+        words = _("--json and --output - would write to the same place")
+        raise CommandError(words, _("Leave one out."), Exit.USAGE)
     item, target = with_client(config, lambda client: _get(client, media, output, force=force))
     if as_json:
         print_json({"file": None if target is None else str(target), "media": item})
     elif target is not None:
-        print(f"{target}: {item.kind} of {size(item.size)}, hash checked")
+        words = _("{file}: {kind} of {size}, hash checked")
+        print(words.format(file=target, kind=item.kind, size=size(item.size)))
 
 
 async def _get(
@@ -273,9 +279,8 @@ async def _get(
     if target.is_dir():
         target /= item.key.rpartition("/")[2]
     if target.exists() and not force:
-        raise CommandError(
-            f"{target} is there already", "Name another file with --output, or add --force.", Exit.REFUSED
-        )
+        words = _("{file} is there already").format(file=target)
+        raise CommandError(words, _("Name another file with --output, or add --force."), Exit.REFUSED)
     partial = _unused_name(target)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -285,7 +290,7 @@ async def _get(
         _check(item, digest.hexdigest())
         partial.replace(target)
     except OSError as error:
-        raise CommandError(f"{target}: {error.strerror}", "Choose another place with --output.") from error
+        raise CommandError(f"{target}: {error.strerror}", _("Choose another place with --output.")) from error
     finally:
         partial.unlink(missing_ok=True)
     return item, target
@@ -299,9 +304,11 @@ def _unused_name(target: Path) -> Path:
 def _size(item: MediaView) -> str:
     if item.size == item.original_size:
         return size(item.size)
-    return f"{size(item.size)} (made smaller; it came with {size(item.original_size)})"
+    words = _("{size} (made smaller; it came with {original})")
+    return words.format(size=size(item.size), original=size(item.original_size))
 
 
 def _check(item: MediaView, sha256: str) -> None:
     if sha256 != item.stored_sha256:
-        raise CommandError("what arrived is not what was stored: its hash differs", "Try again; then check the disk.")
+        words = _("what arrived is not what was stored: its hash differs")
+        raise CommandError(words, _("Try again; then check the disk."))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, print_json, with_client
+from appliance.language import N_, _, known
 from appliance.model import PairingState, PairMethod
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ _EXIT: Final = {
     PairingState.FAILED: Exit.FAILED,
 }
 _STEPS: Final = {
-    PairingState.STARTING: "Asking WhatsApp …",
-    PairingState.CONFIRMING: "The phone has accepted; logging in for the first time …",
+    PairingState.STARTING: N_("Asking WhatsApp …"),
+    PairingState.CONFIRMING: N_("The phone has accepted; logging in for the first time …"),
 }
 _ON_THE_PHONE: Final = {
-    PairMethod.CODE: "On the phone: WhatsApp → Linked devices → Link a device → Link with phone number instead.",
-    PairMethod.QR: "On the phone: WhatsApp → Linked devices → Link a device; point its camera at this:",
+    PairMethod.CODE: N_("On the phone: WhatsApp → Linked devices → Link a device → Link with phone number instead."),
+    PairMethod.QR: N_("On the phone: WhatsApp → Linked devices → Link a device; point its camera at this:"),
 }
 
 
@@ -51,14 +52,12 @@ def pair(
     code again. Exit status: 0 linked, 4 refused, 6 nothing came from the phone in time. --json: one line per change.
     """
     if qr == (phone is not None):
-        raise CommandError(
-            "give either --phone or --qr", "amda pair ID --phone +221…, or: amda pair ID --qr", Exit.USAGE
-        )
+        remedy = _("amda pair ID --phone +221…, or: amda pair ID --qr")
+        raise CommandError(_("give either --phone or --qr"), remedy, Exit.USAGE)
     last = with_client(config, lambda client: _follow(client, session, phone, relink=relink, as_json=as_json))
     if last.state is not PairingState.LINKED and not as_json:
-        raise CommandError(
-            last.reason or str(last.state), (last.remedy or "").replace(" ID", f" {session}"), _EXIT[last.state]
-        )
+        remedy = known(last.remedy or "").replace(" ID", f" {session}")
+        raise CommandError(last.reason or str(last.state), remedy, _EXIT[last.state])
     if last.state is not PairingState.LINKED:
         raise typer.Exit(_EXIT[last.state])
 
@@ -77,7 +76,7 @@ async def _follow(
     if display is not None:
         await display.close()
         if view.state is PairingState.LINKED:
-            print(f"Linked: session {session} is {view.phone or 'connected'}.")
+            print(_("Linked: session {id} is {phone}.").format(id=session, phone=view.phone or _("connected")))
     return view
 
 
@@ -94,26 +93,28 @@ class _Display:
         await self.close()
         value = view.code or view.qr
         if value is None:
-            step = _STEPS.get(view.state)
+            step = _(_STEPS[view.state]) if view.state in _STEPS else None
             if view.position is not None and view.wait_s:
-                step = f"Place {view.position} in the queue, about {view.wait_s:.0f} s to wait …"
+                words = _("Place {position} in the queue, about {seconds:.0f} s to wait …")
+                step = words.format(position=view.position, seconds=view.wait_s)
             if step is not None and step != self._said:
                 print(step, flush=True)
             self._said = step
             return
         if value != self._shown:
             if self._shown is None:
-                print(_ON_THE_PHONE[view.method], flush=True)
+                print(_(_ON_THE_PHONE[view.method]), flush=True)
             self._shown = value
             if view.qr is not None:
                 _draw(view.qr)
         if view.expires_at is None:
             return
-        label = f"Code: {view.code}" if view.code else "Scan it with the phone"
+        label = _("Code: {code}").format(code=view.code) if view.code else _("Scan it with the phone")
         if self._live:
             self._ticker = asyncio.create_task(_count_down(label, view.expires_at))
         else:
-            print(f"{label}   (valid for {_seconds_left(view.expires_at)} s)", flush=True)
+            left = _("(valid for {seconds} s)").format(seconds=_seconds_left(view.expires_at))
+            print(f"{label}   {left}", flush=True)
 
     async def close(self) -> None:
         """Stop the countdown and leave its line."""
@@ -126,7 +127,8 @@ class _Display:
 
 async def _count_down(label: str, expires_at: float) -> None:
     while (left := _seconds_left(expires_at)) > 0:
-        print(f"\r{label}   valid for {left // 60}:{left % 60:02} ", end="", flush=True)
+        words = _("valid for {time}").format(time=f"{left // 60}:{left % 60:02}")
+        print(f"\r{label}   {words} ", end="", flush=True)
         await asyncio.sleep(1)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.common import ConfigOption, JsonOption, clock, print_json, print_table, with_client
+from appliance.language import _, known, number
 
 if TYPE_CHECKING:
     from appliance.model import PairingView
@@ -28,12 +29,11 @@ def list_pairings(
         print_json(views)
         return
     rows = [
-        (view.id, view.session, view.method, view.state, clock(view.created_at), view.phone or "-", view.reason or "")
+        (view.id, view.session, view.method, known(view.state), clock(view.created_at), view.phone or "-",
+         known(view.reason or ""))
         for view in views
-    ]
-    print_table(
-        ("PAIRING", "SESSION", "BY", "STATE", "BEGUN", "NUMBER", "WHY"), rows, "No attempts yet: amda pair ID …"
-    )
+    ]  # fmt: skip
+    print_table(_("PAIRING|SESSION|BY|STATE|BEGUN|NUMBER|WHY"), rows, _("No attempts yet: amda pair ID …"))
 
 
 @app.command()
@@ -60,7 +60,8 @@ def lift(
     if as_json:
         print_json({"lifted": lifted})
     else:
-        print(f"{session} may ask for a code now." if lifted else f"Nothing was held against {session}.")
+        words = _("{id} may ask for a code now.") if lifted else _("Nothing was held against {id}.")
+        print(words.format(id=session))
 
 
 @app.command()
@@ -82,31 +83,33 @@ def days(
         )
         for day in found
     ]
-    header = ("DAY", "ATTEMPTS", "LINKED", "CANCELLED", "SUCCESS", "CODE AFTER", "LINKED AFTER")
-    print_table(header, rows, "No attempts yet: amda pair ID …")
+    header = _("DAY|ATTEMPTS|LINKED|CANCELLED|SUCCESS|CODE AFTER|LINKED AFTER")
+    print_table(header, rows, _("No attempts yet: amda pair ID …"))
 
 
 def seconds(value: float | None) -> str:
     """A number of seconds as people read it."""
-    return "-" if value is None else f"{value:.1f} s"
+    return "-" if value is None else f"{number(value, 1)} s"
 
 
 def _show(view: PairingView, *, as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
-    print(f"{view.id}: session {view.session}, {view.method}, {view.state} since {clock(view.updated_at)}")
+    now = _("{state} since {time}").format(state=known(view.state), time=clock(view.updated_at))
+    print(f"{view.id}: {_('session {id}').format(id=view.session)}, {view.method}, {now}")
     steps = (
-        ("asked", view.created_at),
-        ("begun", view.started_at),
-        ("code shown", view.shown_at),
-        ("phone accepted", view.accepted_at),
-        ("ended", view.ended_at),
+        (_("asked"), view.created_at),
+        (_("begun"), view.started_at),
+        (_("code shown"), view.shown_at),
+        (_("phone accepted"), view.accepted_at),
+        (_("ended"), view.ended_at),
     )
     print("  " + ", ".join(f"{name} {clock(at)}" for name, at in steps if at is not None))
     if view.position is not None:
-        print(f"  place {view.position} in the queue, about {seconds(view.wait_s)} to wait")
+        words = _("place {position} in the queue, about {time} to wait")
+        print("  " + words.format(position=view.position, time=seconds(view.wait_s)))
     if view.code is not None:
-        print(f"  {view.code}, good for {seconds(view.remaining_s)}")
+        print("  " + _("{code}, good for {time}").format(code=view.code, time=seconds(view.remaining_s)))
     for text in filter(None, (view.reason, view.remedy)):
-        print(f"  {text}")
+        print(f"  {known(text)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from appliance.cli.common import CommandError, ConfigOption, Exit, loaded_settings, settings_of
+from appliance.language import _
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +28,8 @@ async def _run(config: ConfigOption) -> None:
     appliance = EmbeddedAppliance(settings, config=config)
 
     def tell() -> None:
-        print(
-            f"The appliance runs in {appliance.state_dir}; in another terminal: amda status. Ctrl-C ends it.",
-            flush=True,
-        )
+        words = _("The appliance runs in {folder}; in another terminal: amda status. Ctrl-C ends it.")
+        print(words.format(folder=appliance.state_dir), flush=True)
 
     try:
         await appliance.run(tell)

@@ -19,6 +19,7 @@ from appliance.cli.common import (
     size,
     with_client,
 )
+from appliance.language import _, known, ngettext
 
 if TYPE_CHECKING:
     from appliance.model import SessionView
@@ -49,12 +50,11 @@ def list_sessions(config: ConfigOption = None, as_json: JsonOption = False) -> N
         print_json(views)
         return
     rows = [
-        (view.id, view.state, clock(view.since), view.phone or "-", f"{view.media_count}", _meaning(view))
+        (view.id, known(view.state), clock(view.since), view.phone or "-", f"{view.media_count}", _meaning(view))
         for view in views
     ]
-    print_table(
-        ("ID", "STATE", "SINCE", "NUMBER", "MEDIA", "WHAT IT MEANS"), rows, "No sessions yet: amda session add ID"
-    )
+    header = _("ID|STATE|SINCE|NUMBER|MEDIA|WHAT IT MEANS")
+    print_table(header, rows, _("No sessions yet: amda session add ID"))
 
 
 @app.command()
@@ -99,7 +99,7 @@ def set_session(
 
     A proxy is tried first; a session that runs starts anew, through it."""
     if not keep and proxy is None:
-        raise CommandError("nothing to set", "Write --proxy URL or KEY=VALUE.", Exit.USAGE)
+        raise CommandError(_("nothing to set"), _("Write --proxy URL or KEY=VALUE."), Exit.USAGE)
     if proxy is not None:
         chosen = {_DEFAULT: None, _NONE: ""}.get(proxy, proxy)
         view = with_client(config, lambda client: client.set_proxy(session, chosen))
@@ -132,13 +132,18 @@ def remove(
     if as_json:
         print_json(removed)
         return
-    print(f"Session {session} is removed; its media is {'deleted' if purge else 'kept'}.")
+    done = (
+        _("Session {id} is removed; its media is deleted.")
+        if purge
+        else _("Session {id} is removed; its media is kept.")
+    )
+    print(done.format(id=session))
     if removed.note is not None:
-        print(f"Its device could not be unlinked: {removed.note}", file=sys.stderr)
+        print(_("Its device could not be unlinked: {why}").format(why=known(removed.note)), file=sys.stderr)
 
 
 def _meaning(view: SessionView) -> str:
-    return " ".join(filter(None, (view.meaning, printable(view.detail))))
+    return " ".join(filter(None, (known(view.meaning), known(printable(view.detail)))))
 
 
 def _show(view: SessionView, *, as_json: bool) -> None:
@@ -146,18 +151,18 @@ def _show(view: SessionView, *, as_json: bool) -> None:
         print_json(view)
         return
     lines = [
-        ("session", view.id if view.name == view.id else f"{view.id} ({printable(view.name)})"),
-        ("state", f"{view.state} since {clock(view.since)}"),
-        ("meaning", _meaning(view)),
-        ("what to do", view.remedy.replace(" ID", f" {view.id}")),
-        ("number", view.phone or "-"),
-        ("proxy", view.proxy or ""),
-        ("process", "-" if view.pid is None else str(view.pid)),
-        ("engine", view.engine or "-"),
-        ("last traffic", clock(view.last_traffic_at)),
-        ("phone last noticed", clock(view.phone_seen_at)),
-        ("disconnections today", str(view.disconnections_today)),
-        ("media", f"{view.media_count} items, {size(view.media_bytes)}"),
+        (_("session"), view.id if view.name == view.id else f"{view.id} ({printable(view.name)})"),
+        (_("state"), _("{state} since {time}").format(state=known(view.state), time=clock(view.since))),
+        (_("meaning"), _meaning(view)),
+        (_("what to do"), known(view.remedy).replace(" ID", f" {view.id}")),
+        (_("number"), view.phone or "-"),
+        (_("proxy"), view.proxy or ""),
+        (_("process"), "-" if view.pid is None else str(view.pid)),
+        (_("engine"), view.engine or "-"),
+        (_("last traffic"), clock(view.last_traffic_at)),
+        (_("phone last noticed"), clock(view.phone_seen_at)),
+        (_("disconnections today"), str(view.disconnections_today)),
+        (_("media"), f"{ngettext('{count} item', '{count} items', view.media_count)}, {size(view.media_bytes)}"),
     ]
     for label, value in lines:
         if value:

@@ -21,9 +21,11 @@ from appliance.cli.common import (
     settings_of,
     size,
 )
+from appliance.language import _
 from appliance.places import demo_folder
 from appliance.staging.control_types import (
     AddAccount,
+    DeviceView,
     FaultKind,
     JournalEntry,
     JournalKind,
@@ -62,7 +64,7 @@ def _folder(folder: Path | None) -> Path:
     demo = demo_folder() / "staging"
     if demo.is_dir():
         return demo
-    raise CommandError("which staging network?", "give its folder: --folder DIR", Exit.USAGE)
+    raise CommandError(_("which staging network?"), _("give its folder: --folder DIR"), Exit.USAGE)
 
 
 def _with_client(folder: Path | None, work: Callable[[StagingClient], Awaitable[T]]) -> T:
@@ -126,12 +128,17 @@ def accounts(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         print_json(found)
         return
     rows = [
-        (account.phone, account.name, account.plan,
-         " ".join(f":{d.number}{'' if d.online else ' away'}{f' ({d.pending} waiting)' if d.pending else ''}"
-                  for d in account.devices) or "no device")
+        (account.phone, account.name, account.plan, " ".join(map(_device, account.devices)) or _("no device"))
         for account in found
-    ]  # fmt: skip
-    print_table(("PHONE", "NAME", "TYPES CODES", "DEVICES"), rows, "No accounts yet: amda staging add-account PHONE")
+    ]
+    header = _("PHONE|NAME|TYPES CODES|DEVICES")
+    print_table(header, rows, _("No accounts yet: amda staging add-account PHONE"))
+
+
+def _device(device: DeviceView) -> str:
+    away = "" if device.online else " " + _("away")
+    waiting = " " + _("({count} waiting)").format(count=device.pending) if device.pending else ""
+    return f":{device.number}{away}{waiting}"
 
 
 @app.command("add-account")
@@ -166,7 +173,8 @@ def type_code(
 ) -> None:
     """The user types a code on the phone. Exit status: 0 accepted or planned, 4 otherwise."""
     result = _with_client(folder, lambda client: client.type_code(phone, code, now=now))
-    print_json(result) if as_json else print(result.outcome + (f" in {result.delay_s:.0f} s" if result.delay_s else ""))
+    delay = " " + _("in {seconds:.0f} s").format(seconds=result.delay_s) if result.delay_s else ""
+    print_json(result) if as_json else print(result.outcome + delay)
     if result.outcome not in ("accepted", "planned"):
         raise typer.Exit(Exit.REFUSED)
 
@@ -293,10 +301,10 @@ def faults(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         print_json(found)
         return
     rows = [
-        (str(view.id), view.fault.kind, view.fault.account or "everybody", str(view.struck), clock(view.set_at))
+        (str(view.id), view.fault.kind, view.fault.account or _("everybody"), str(view.struck), clock(view.set_at))
         for view in found
     ]
-    print_table(("ID", "FAULT", "FOR", "STRUCK", "SINCE"), rows, "Nothing goes wrong.")
+    print_table(_("ID|FAULT|FOR|STRUCK|SINCE"), rows, _("Nothing goes wrong."))
 
 
 @app.command()
@@ -355,5 +363,5 @@ def due(phone: PhoneArgument, folder: FolderOption = None, as_json: JsonOption =
          clock(capture.receipted_at))
         for capture in captures
     ]  # fmt: skip
-    print_table(("CATEGORY", "KIND", "MESSAGE", "SIZE", "SHA-256", "RECEIPTED"), rows, "Nothing is due.")
-    print(f"({len(captures)} due)", file=sys.stderr)
+    print_table(_("CATEGORY|KIND|MESSAGE|SIZE|SHA-256|RECEIPTED"), rows, _("Nothing is due."))
+    print(_("({count} due)").format(count=len(captures)), file=sys.stderr)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import typer
 
 from appliance.cli.common import ConfigOption, Exit, JsonOption, clock, print_json, size, with_client
+from appliance.language import _, known, ngettext
+
+if TYPE_CHECKING:
+    from appliance.model_api import StatusView
 
 
 def register(app: typer.Typer) -> None:
@@ -18,21 +25,33 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(view)
     else:
-        states = ", ".join(f"{number} {state}" for state, number in sorted(view.sessions.items()))
-        print(f"release      {view.release}, running since {clock(view.started_at)} (process {view.pid})")
-        print(f"network      {view.network}")
-        print(f"sessions     {sum(view.sessions.values())}{': ' + states if states else ''}")
-        print(f"media        {view.media_count} items, {size(view.media_bytes)}; {view.intake.waiting} waiting")
-        if view.intake.poisoned:
-            print(f"set aside    {view.intake.poisoned} damaged items")
-        for part in view.degraded:
-            print(f"DEGRADED     {part.part}: {part.reason}\n             what to do: {part.remedy}")
-        for setting in view.settings_waiting:
-            print(f"settings     {setting}")
-        if not view.degraded:
-            print("degraded     nothing")
+        for label, text in _lines(view):
+            print(f"{label:<13}{text}")
     if view.degraded:
         raise typer.Exit(Exit.DEGRADED)
+
+
+def _lines(view: StatusView) -> Iterator[tuple[str, str]]:
+    since = clock(view.started_at)
+    yield (
+        _("release"),
+        _("{release}, running since {since} (process {pid})").format(release=view.release, since=since, pid=view.pid),
+    )
+    yield _("network"), view.network
+    states = ", ".join(f"{count} {known(state)}" for state, count in sorted(view.sessions.items()))
+    yield _("sessions"), f"{sum(view.sessions.values())}{': ' + states if states else ''}"
+    items = ngettext("{count} item", "{count} items", view.media_count)
+    waiting = _("{count} waiting").format(count=view.intake.waiting)
+    yield _("media"), f"{items}, {size(view.media_bytes)}; {waiting}"
+    if view.intake.poisoned:
+        yield _("set aside"), ngettext("{count} damaged item", "{count} damaged items", view.intake.poisoned)
+    for part in view.degraded:
+        yield _("DEGRADED"), f"{part.part}: {known(part.reason)}"
+        yield "", _("what to do: {remedy}").format(remedy=known(part.remedy))
+    for setting in view.settings_waiting:
+        yield _("settings"), known(setting)
+    if not view.degraded:
+        yield _("degraded"), _("nothing")
 
 
 def version(as_json: JsonOption = False) -> None:

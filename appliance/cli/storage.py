@@ -7,7 +7,7 @@ import enum
 import re
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -23,11 +23,12 @@ from appliance.cli.common import (
     size,
     with_client,
 )
+from appliance.language import _, known, ngettext
 from appliance.model import Category
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
-    from appliance.model_storage import StorageJob
+    from appliance.model_storage import CheckReport, StorageJob, StorageUsage
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -50,21 +51,33 @@ def usage(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    print(f"store     {found.store}")
-    print(f"used      {size(found.used)} of {size(found.quota)} ({found.share:.0%}), pruning: {found.prune_mode}")
-    held = sum(row.size for row in found.rows)
-    if 0 < held < found.original_size:
-        saved = found.original_size - held
-        print(f"saved     {size(saved)} ({saved / found.original_size:.0%}) by making media smaller")
-    print(f"pinned    {size(found.pinned)}")
-    if found.foreign:
-        print(f"foreign   {size(found.foreign)}: in the store, counted, and not the appliance's own")
-    left = "-" if found.days_left is None else f"{found.days_left:.0f} days until it is full if nothing goes"
-    print(f"trend     {size(round(found.per_day))} a day; {left}\n")
+    for label, text in _usage_lines(found):
+        print(f"{label:<10}{text}")
+    print()
     rows = [
         (row.session, row.category, row.age, str(row.items), size(row.size), size(row.pinned)) for row in found.rows
     ]
-    print_table(("SESSION", "CATEGORY", "AGE", "ITEMS", "SIZE", "PINNED"), rows, "Nothing is stored yet.")
+    print_table(_("SESSION|CATEGORY|AGE|ITEMS|SIZE|PINNED"), rows, _("Nothing is stored yet."))
+
+
+def _usage_lines(found: StorageUsage) -> Iterator[tuple[str, str]]:
+    yield _("store"), found.store
+    words = _("{used} of {quota} ({share:.0%}), pruning: {mode}")
+    used = words.format(used=size(found.used), quota=size(found.quota), share=found.share, mode=found.prune_mode)
+    yield _("used"), used
+    held = sum(row.size for row in found.rows)
+    if 0 < held < found.original_size:
+        saved = found.original_size - held
+        words = _("{size} ({share:.0%}) by making media smaller")
+        yield _("saved"), words.format(size=size(saved), share=saved / found.original_size)
+    yield _("pinned"), size(found.pinned)
+    if found.foreign:
+        words = _("{size}: in the store, counted, and not the appliance's own")
+        yield _("foreign"), words.format(size=size(found.foreign))
+    left = "-"
+    if found.days_left is not None:
+        left = _("{days:.0f} days until it is full if nothing goes").format(days=found.days_left)
+    yield _("trend"), _("{size} a day; {left}").format(size=size(round(found.per_day)), left=left)
 
 
 @app.command()
@@ -95,11 +108,14 @@ def prune(
     if as_json:
         print_json(report)
         return
-    verb = "would go" if report.dry_run else "removed"
-    print(f"{report.objects} {verb}, {size(report.size)}; {size(report.used)} left")
+    if report.dry_run:
+        gone = ngettext("{count} would go", "{count} would go", report.objects)
+    else:
+        gone = ngettext("{count} removed", "{count} removed", report.objects)
+    print(f"{gone}, {size(report.size)}; {_('{size} left').format(size=size(report.used))}")
     rows = [(name, size(count)) for name, count in sorted(report.by_session.items())]
     if rows:
-        print_table(("SESSION", "SIZE"), rows, "")
+        print_table(_("SESSION|SIZE"), rows, "")
 
 
 @app.command()
@@ -120,23 +136,30 @@ def check(
     )
     report = job.check
     if report is None:
-        raise CommandError("the check ended without a report", "Try again.")
+        raise CommandError(_("the check ended without a report"), _("Try again."))
     if as_json:
         print_json(report)
     else:
-        done = " (repaired)" if report.repaired else ""
-        print(f"objects   {report.objects}, {size(report.size)}")
-        print(f"missing   {report.missing}{done}")
-        how = "" if report.hashes else " (by size alone; every byte is read with --hashes)"
-        print(f"damaged   {report.damaged}{done}{how}")
-        print(f"strays    {report.strays}, {size(report.stray_size)}{done}")
-        print(f"foreign   {report.foreign}, {size(report.foreign_size)}: not the appliance's own, never deleted")
+        for label, text in _check_lines(report):
+            print(f"{label:<11}{text}")
         if report.repaired:
-            print(f"unfinished uploads taken back: {report.leftovers}, {size(report.leftover_size)}")
+            words = _("unfinished uploads taken back: {count}, {size}")
+            print(words.format(count=report.leftovers, size=size(report.leftover_size)))
         for key in report.named:
             print(f"  {key}")
     if not repair and (report.missing or report.damaged or report.strays):
         sys.exit(Exit.FAILED)
+
+
+def _check_lines(report: CheckReport) -> Iterator[tuple[str, str]]:
+    done = " " + _("(repaired)") if report.repaired else ""
+    yield _("objects"), f"{report.objects}, {size(report.size)}"
+    yield _("missing"), f"{report.missing}{done}"
+    how = "" if report.hashes else " " + _("(by size alone; every byte is read with --hashes)")
+    yield _("damaged"), f"{report.damaged}{done}{how}"
+    yield _("strays"), f"{report.strays}, {size(report.stray_size)}{done}"
+    words = _("{count}, {size}: not the appliance's own, never deleted")
+    yield _("foreign"), words.format(count=report.foreign, size=size(report.foreign_size))
 
 
 @app.command()
@@ -157,18 +180,20 @@ def move(
     )
     report = job.move
     if report is None:
-        raise CommandError("the move ended without a report", "Try again.")
+        raise CommandError(_("the move ended without a report"), _("Try again."))
     if as_json:
         print_json(report)
         return
     if report.backup:
-        print(f"{report.copied} objects copied and compared; media lies in {to.value} now")
-        print(f"index and settings as they were: {report.backup}")
-        print(f'write it into the settings, too: storage.kind = "{to.value}"')
+        words = _("{count} objects copied and compared; media lies in {store} now")
+        print(words.format(count=report.copied, store=to.value))
+        print(_("index and settings as they were: {file}").format(file=report.backup))
+        print(_("write it into the settings, too: {setting}").format(setting=f'storage.kind = "{to.value}"'))
     if report.removed or remove_old:
-        print(f"{report.removed} old copies deleted from the {report.old}")
+        print(_("{count} old copies deleted from the {store}").format(count=report.removed, store=report.old))
     else:
-        print(f"the old copies are still in the {report.old}; delete them: amda storage move --to {to} --remove-old")
+        words = _("the old copies are still in the {store}; delete them: {command}")
+        print(words.format(store=report.old, command=f"amda storage move --to {to} --remove-old"))
 
 
 @app.command()
@@ -178,11 +203,13 @@ def job(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     elif found is None:
-        print("There was no check and no move since the daemon started.")
+        print(_("There was no check and no move since the daemon started."))
     else:
-        print(f"{found.kind}  {found.state}  {found.done} of {found.total} objects  since {clock(found.started_at)}")
+        words = _("{kind}  {state}  {done} of {total} objects  since {time}")
+        since = clock(found.started_at)
+        print(words.format(kind=found.kind, state=found.state, done=found.done, total=found.total, time=since))
         if found.error:
-            print(f"  {found.error}")
+            print(f"  {known(found.error)}")
 
 
 @app.command()
@@ -197,7 +224,7 @@ def removals(
         print_json(found)
         return
     rows = [(clock(item.at), item.session, item.category, item.kind, size(item.size), item.reason) for item in found]
-    print_table(("REMOVED", "SESSION", "CATEGORY", "KIND", "SIZE", "REASON"), rows, "Nothing was removed yet.")
+    print_table(_("REMOVED|SESSION|CATEGORY|KIND|SIZE|REASON"), rows, _("Nothing was removed yet."))
 
 
 @app.command()
@@ -212,9 +239,9 @@ def refusals(
         print_json(found)
         return
     rows = [(clock(item.at), item.session, item.category, item.kind, size(item.size), item.reason) for item in found]
-    print_table(("REFUSED", "SESSION", "CATEGORY", "KIND", "SIZE", "REASON"), rows, "Nothing was refused.")
+    print_table(_("REFUSED|SESSION|CATEGORY|KIND|SIZE|REASON"), rows, _("Nothing was refused."))
     if found:
-        print("(make room: amda storage prune, or raise storage.quota_bytes)", file=sys.stderr)
+        print(_("(make room: amda storage prune, or raise storage.quota_bytes)"), file=sys.stderr)
 
 
 async def _follow(client: ApplianceClient, begin: Awaitable[StorageJob], *, quiet: bool) -> StorageJob:
@@ -226,16 +253,18 @@ async def _follow(client: ApplianceClient, begin: Awaitable[StorageJob], *, quie
     while True:
         found = await client.storage_job()
         if found is None or found.id != started.id:
-            raise CommandError("the daemon was restarted meanwhile", "Give the same command again: it goes on.")
+            remedy = _("Give the same command again: it goes on.")
+            raise CommandError(_("the daemon was restarted meanwhile"), remedy)
         if show:
-            print(f"\r{found.kind}: {found.done} of {found.total} objects ", end="", file=sys.stderr, flush=True)
+            words = _("{kind}: {done} of {total} objects").format(kind=found.kind, done=found.done, total=found.total)
+            print(f"\r{words} ", end="", file=sys.stderr, flush=True)
         if found.state is not JobState.RUNNING:
             break
         await asyncio.sleep(FOLLOW_S)
     if show:
         print(file=sys.stderr)
     if found.state is JobState.FAILED:
-        reason, _, remedy = found.error.partition("; ")
+        reason, _semicolon, remedy = found.error.partition("; ")
         raise CommandError(reason, remedy)
     return found
 
@@ -248,5 +277,5 @@ def parse_size(text: str) -> int:
     """
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)B?", text.strip().upper())
     if match is None:
-        raise CommandError(f"{text} is no size", "Write it like 500M or 2G.", Exit.USAGE)
+        raise CommandError(_("{text} is no size").format(text=text), _("Write it like 500M or 2G."), Exit.USAGE)
     return round(float(match[1]) * _UNITS[match[2]])

@@ -9,6 +9,7 @@ import typer
 
 from appliance.cli.alert import parse_duration
 from appliance.cli.common import ConfigOption, JsonOption, clock, print_json, print_table, with_client
+from appliance.language import _
 from appliance.model_api import Scope
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def create(
         print_json(made)
         return
     print(made.secret)
-    print(f"({_words(made.details)}; shown this once)", file=sys.stderr)
+    print(f"({_words(made.details)}; {_('shown this once')})", file=sys.stderr)
 
 
 @app.command("list")
@@ -50,12 +51,12 @@ def list_tokens(
         print_json(views)
         return
     rows = [
-        (view.id, view.name, view.scope, view.session or "all", clock(view.created_at), _end(view),
+        (view.id, view.name, view.scope, view.session or _("all"), clock(view.created_at), _end(view),
          clock(view.last_used_at), view.last_address or "-")
         for view in views
     ]  # fmt: skip
-    header = ("ID", "NAME", "SCOPE", "SESSION", "SINCE", "UNTIL", "LAST USED", "FROM")
-    print_table(header, rows, "No tokens: amda token create NAME")
+    header = _("ID|NAME|SCOPE|SESSION|SINCE|UNTIL|LAST USED|FROM")
+    print_table(header, rows, _("No tokens: amda token create NAME"))
 
 
 @app.command()
@@ -66,16 +67,17 @@ def revoke(
 ) -> None:
     """It is refused from now on, and its streams end."""
     view = with_client(config, lambda client: client.revoke_token(token))
-    print_json(view) if as_json else print(f"{view.id} ({view.name}): revoked")
+    print_json(view) if as_json else print(f"{view.id} ({view.name}): {_('revoked')}")
 
 
 def _end(view: TokenView) -> str:
     if view.revoked_at is not None:
-        return f"revoked {clock(view.revoked_at)}"
-    return "revoked by hand" if view.expires_at is None else clock(view.expires_at)
+        return _("revoked {time}").format(time=clock(view.revoked_at))
+    return _("revoked by hand") if view.expires_at is None else clock(view.expires_at)
 
 
 def _words(view: TokenView) -> str:
-    where = f"session {view.session}" if view.session else "all sessions"
-    until = "until it is revoked" if view.expires_at is None else f"until {clock(view.expires_at)}"
-    return f"id {view.id}, scope {view.scope}, {where}, {until}"
+    where = _("session {id}").format(id=view.session) if view.session else _("all sessions")
+    until = _("until {time}").format(time=clock(view.expires_at))
+    until = _("until it is revoked") if view.expires_at is None else until
+    return f"id {view.id}, {_('scope {name}').format(name=view.scope)}, {where}, {until}"

@@ -268,6 +268,11 @@ _EXITS: Final[dict[int, tuple[DisconnectReason, str]]] = {
 }
 
 
+def exit_texts() -> list[str]:
+    """What may be particular to a process's end, for those who translate it."""
+    return [detail for _reason, detail in _EXITS.values() if detail]
+
+
 def classify_exit(
     status: int | None, signal: int | None, *, out_of_memory: bool = False
 ) -> tuple[DisconnectReason, str]:

@@ -13,7 +13,7 @@ from tui.paint import Ground, Line, Pen, Tone, rule, wrapped
 from tui.scene import Scene
 from tui.screens.page import Deed, Page, moved, scrolled
 from tui.store import Topic
-from tui.text import N_, _
+from tui.text import N_, _, known
 from tui.words import age, collation, lasting
 
 RELOAD_S: Final = 15.0
@@ -134,7 +134,7 @@ class AlertsPage(Page):
 
 
 def _matches(alert: AlertView, wanted: Sequence[str]) -> bool:
-    text = collation(f"{alert.text} {_rule(alert)} {alert.session or ''}")
+    text = collation(f"{known(alert.text)} {_rule(alert)} {alert.session or ''}")
     return all(word in text for word in wanted)
 
 
@@ -151,16 +151,16 @@ def alert_line(alert: AlertView, cursor: str | None, scene: Scene, width: int) -
     pen.cell(age(scene.now - alert.since), 8, Tone.DIM)
     if alert.acknowledged_by:
         pen.put(scene.glyphs.mark + " ", Tone.ACCENT)
-    return pen.put(alert.text).line(width, Ground.CURSOR if alert.id == cursor else Ground.PLAIN)
+    return pen.put(known(alert.text)).line(width, Ground.CURSOR if alert.id == cursor else Ground.PLAIN)
 
 
 def explanation(alert: AlertView, scene: Scene, width: int) -> list[Line]:
     """The whole text of the one under the cursor, and what to do."""
     lines = [rule(width, scene.glyphs, _rule(alert))]
-    lines += [Pen().put(f" {text}").line(width) for text in wrapped(alert.text, width - 2)]
+    lines += [Pen().put(f" {text}").line(width) for text in wrapped(known(alert.text), width - 2)]
     lines += [
         Pen().put(f" {scene.glyphs.arrow} " if not number else "   ", Tone.ACCENT).put(text, Tone.STRONG).line(width)
-        for number, text in enumerate(wrapped(alert.remedy, width - 4))
+        for number, text in enumerate(wrapped(known(alert.remedy), width - 4))
     ]
     notes = []
     if alert.acknowledged_by:

@@ -11,7 +11,7 @@ from tui.edit import Editor
 from tui.paint import Ground, Line, Pen, Tone, bar, rule, width_of, wrapped
 from tui.scene import Scene
 from tui.screens.page import Deed, Page, moved, scrolled
-from tui.text import N_, _
+from tui.text import N_, _, known
 from tui.words import collation, duration, lasting, since
 
 CODE_S: Final = 160.0
@@ -215,7 +215,7 @@ def explanation(view: PairingView, scene: Scene) -> list[str]:
         return [_("The phone has accepted; logging in for the first time.")]
     if view.state is PairingState.LINKED:
         return [_("Linked within {time}.").format(time=duration((view.ended_at or view.updated_at) - view.created_at))]
-    return [text for text in (_(view.reason or ""), _(view.remedy or "")) if text]
+    return [known(text) for text in (view.reason, view.remedy) if text]
 
 
 def countdown(view: PairingView, scene: Scene, width: int) -> Line:
@@ -265,5 +265,5 @@ def attempt_line(view: PairingView, cursor: str | None, scene: Scene, width: int
     elif not view.state.final or view.state is PairingState.LINKED:
         pen.put(" ".join(explanation(view, scene)), Tone.DIM)
     else:
-        pen.put(_(view.reason or ""), Tone.DIM)
+        pen.put(known(view.reason or ""), Tone.DIM)
     return pen.line(width, Ground.CURSOR if view.id == cursor else Ground.PLAIN)

@@ -9,7 +9,7 @@ from appliance.model import MediaView, SessionView
 from appliance.model_history import Disconnection, PersonView, UptimeSpan, UptimeStrip
 from tui.paint import Line, Pen, Span, Tone, condensed, rule, uptime_strip, width_of, wrapped
 from tui.scene import Scene
-from tui.text import N_, _, ngettext
+from tui.text import N_, _, known, ngettext
 from tui.words import STATES, age, duration, lasting, moment, percent, reason_word, sign_of, since, size, todo
 
 LABEL: Final = 16
@@ -37,13 +37,13 @@ def headline(view: SessionView, scene: Scene, width: int) -> list[Line]:
     pen.put("   ").put(_(words.word), words.tone)
     pen.put("  " + _("for {time}").format(time=age(scene.now - view.since)), Tone.DIM)
     lines = [pen.line(width)]
-    told = [_(view.meaning), view.detail if view.detail not in view.meaning else ""]
+    told = [known(view.meaning), known(view.detail) if view.detail not in view.meaning else ""]
     lines += [Pen().put(f"   {text}").line(width) for text in wrapped(" ".join(filter(None, told)), width - 4)]
     done = todo(view, width - 6)
     if done:
         lines.append(Pen().put(f" {scene.glyphs.arrow} ", words.tone).put(done, Tone.STRONG).line(width))
     if view.remedy:
-        lines += [Pen().put(f"   {text}", Tone.DIM).line(width) for text in wrapped(_(view.remedy), width - 4)]
+        lines += [Pen().put(f"   {text}", Tone.DIM).line(width) for text in wrapped(known(view.remedy), width - 4)]
     return lines
 
 
@@ -96,7 +96,7 @@ def loss_line(row: Disconnection, scene: Scene, width: int) -> Line:
         back = (_("not yet back"), Tone.WARN)
     code = f" ({row.code})" if row.code else ""
     room = width - 15 - 20 if width < 100 else width - 15 - 24 - 24
-    text = _(row.text).rstrip(".") + code
+    text = known(row.text).rstrip(".") + code
     pen.cell(text if width_of(text) < room else reason_word(row.reason) + code, room).put(" ")
     if width < 100:
         return pen.spans([back]).line(width)

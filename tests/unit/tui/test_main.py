@@ -38,5 +38,5 @@ def test_a_start_loads_nothing_of_the_daemon_and_no_http_library() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     ours, heavy = done.stdout.split("\n")[:2]
-    assert {name.removeprefix("appliance.").split("_")[0] for name in ours.split()} <= {"client", "model"}
+    assert {name.removeprefix("appliance.").split("_")[0] for name in ours.split()} <= {"client", "language", "model"}
     assert heavy == ""

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Keeps the translations in step with the code: scripts/catalogue.py [--check]
+
+Collects every text that people read, brings appliance/locale/*/LC_MESSAGES/amda.po up to date, and compiles them. What
+is new there has an empty translation, which is written by hand; then this is run again. With --check nothing is
+written, and the exit status is 1 if something would change or has no translation.
+
+Collected are: what stands in `_()`, `N_()` and `ngettext()` in the command line, the client and the terminal interface;
+the help of every command; and what the daemon says in English on the wire (states, reasons, problems, settings), which
+is translated by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_file
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+LOCALES: Final = ROOT / "appliance" / "locale"
+KEYWORDS: Final = {"_": None, "N_": None, "ngettext": (1, 2)}
+SPOKEN: Final = ("appliance/cli", "appliance/client*.py", "tui")
+"""Where texts are marked; every other module speaks English, on the wire and in its logs."""
+SAYS: Final = frozenset(
+    {"Advice", "DegradedPart", "Ending", "Rule", "_add", "_info", "conflict", "invalid", "lock_lost", "not_found",
+     "problem", "timed_out", "too_many", "unavailable", "AlreadyRunningError", "ConfigError", "DaemonError",
+     "EditError", "EmbeddedError", "NetworkError", "PlaceError"}
+)  # fmt: skip
+"""Calls by which the daemon's rooms say something to people: their texts are collected, with places for what is filled
+in."""
+NEVER_SHOWN: Final = ("bench", "cli", "forkserver", "staging", "worker")
+LETTERS_MIN: Final = 8
+"""A text with places that has fewer letters of its own would be found in others."""
+HEADER: Final = "# Texts of AMDA, kept in step with the code by scripts/catalogue.py."
+EPOCH: Final = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+"""Times in the files would change with every run and say nothing that the history does not."""
+
+
+def collect() -> Catalog:
+    """Every text that people read, with where it stands."""
+    found = new_catalogue(None)
+    for path in sources():
+        name = str(path.relative_to(ROOT))
+        for _line, message, comments, context in extract_from_file("python", str(path), KEYWORDS):
+            if message:
+                found.add(message, locations=[(name, 0)], auto_comments=comments, context=context)
+    for text in help_texts():
+        found.add(text, locations=[("amda --help", 0)])
+    from appliance.language import TOLD
+
+    for text, name in told():
+        found.add(text, locations=[(name, 0)], context=TOLD)
+    return found
+
+
+def new_catalogue(locale: str | None) -> Catalog:
+    return Catalog(
+        locale=locale, domain="amda", project="AMDA", version="1", fuzzy=False, header_comment=HEADER,
+        creation_date=EPOCH, revision_date=EPOCH, msgid_bugs_address="-", last_translator="-", language_team="-",
+    )  # fmt: skip
+
+
+def sources() -> list[Path]:
+    """Modules whose texts are marked."""
+    found = {path for pattern in SPOKEN for path in ROOT.glob(pattern)}
+    return sorted(module for path in found for module in (path.rglob("*.py") if path.is_dir() else (path,)))
+
+
+def help_texts() -> Iterator[str]:
+    """What every command says of itself and its parameters, as Typer has understood it."""
+    import typer.main
+
+    from appliance.cli import app, spoken
+
+    for _name, command in spoken.walk(typer.main.get_command(app.build())):
+        yield from filter(None, (command.help, command.epilog))
+        yield from filter(None, (getattr(parameter, "help", None) for parameter in command.params))
+
+
+def told() -> Iterator[tuple[str, str]]:
+    """What the daemon and the libraries say, and where."""
+    from appliance.cli import spoken
+    from appliance.config import parse_settings
+    from appliance.model import PairingState, SessionState
+    from appliance.sessions.reasons import exit_texts
+    from appliance.settings_views import NEEDS, describe
+
+    for state in (*SessionState, *PairingState):
+        yield state.value, "appliance/model.py"
+    for text in spoken.COMPLAINTS:
+        yield text, "appliance/cli/spoken.py"
+    for text in (
+        *NEEDS.values(),
+        *(view.description for view in describe(parse_settings("", Path("amda.toml"), {}).settings)),
+    ):
+        yield text, "appliance/settings_views.py"
+    for text in exit_texts():
+        yield text, "appliance/sessions/reasons.py"
+    for path in sorted((ROOT / "appliance").rglob("*.py")):
+        if path.relative_to(ROOT).parts[1] not in NEVER_SHOWN:
+            for text in said_in(path):
+                yield text, str(path.relative_to(ROOT))
+
+
+def said_in(path: Path) -> Iterator[str]:
+    """Texts among the arguments of calls that say something."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and name_of(node) in SAYS:
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                text = with_places(argument)
+                if " " in text and sum(map(str.isalpha, text)) >= LETTERS_MIN:
+                    yield text
+
+
+def name_of(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def with_places(node: ast.expr) -> str:
+    """A text as it stands in the code, what is filled in being {0}, {1} …; empty if it is none."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    text, places = "", 0
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            text += str(part.value)
+        else:
+            text += f"{{{places}}}"
+            places += 1
+    return text
+
+
+def updated(po: Path, found: Catalog) -> Catalog:
+    """The translations that are there, for the texts that are there now."""
+    with po.open("rb") as file:
+        catalogue = read_po(file, locale=po.parts[-3], domain="amda")
+    catalogue.update(found, no_fuzzy_matching=True)
+    catalogue.header_comment = HEADER
+    catalogue.creation_date = catalogue.revision_date = EPOCH
+    return catalogue
+
+
+def as_po(catalogue: Catalog) -> bytes:
+    file = io.BytesIO()
+    write_po(file, catalogue, width=120, ignore_obsolete=True, include_lineno=False, sort_output=True)
+    return file.getvalue()
+
+
+def as_mo(catalogue: Catalog) -> bytes:
+    file = io.BytesIO()
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def untranslated(catalogue: Catalog) -> list[str]:
+    """Texts without a translation, or with one that is only a guess."""
+    texts = []
+    for message in catalogue:
+        strings = message.string if isinstance(message.string, (tuple, list)) else [message.string]
+        if message.id and (message.fuzzy or not all(strings)):
+            texts.append(message.id if isinstance(message.id, str) else message.id[0])
+    return texts
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    found, status = collect(), 0
+    for po in sorted(LOCALES.glob("*/LC_MESSAGES/amda.po")):
+        catalogue = updated(po, found)
+        content = {po: as_po(catalogue), po.with_suffix(".mo"): as_mo(catalogue)}
+        missing = untranslated(catalogue)
+        stale = [path for path, data in content.items() if not path.exists() or path.read_bytes() != data]
+        if not arguments:
+            for path in stale:
+                path.write_bytes(content[path])
+        elif stale or missing:
+            status = 1
+        print(f"{po.relative_to(ROOT)}: {len(catalogue)} texts, {len(missing)} without a translation")  # noqa: T201
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
