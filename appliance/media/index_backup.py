@@ -11,19 +11,16 @@ import time
 from pathlib import Path
 from typing import Final
 
+from appliance.database_copy import CopyError, copy_database
 from appliance.migrations import MIGRATIONS
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-class BackupError(OSError):
-    """The copy is not whole; one line."""
-
-
 async def back_up(database: Path, folder: Path, settings: bytes) -> Path:
     """Write `amda.db` and `settings.json` into a new folder below `folder`, and read them back; returns that folder.
 
-    Raises OSError, `BackupError` among them, and sqlite3.Error.
+    Raises OSError, `CopyError` among them, and sqlite3.Error.
     """
     return await asyncio.to_thread(_back_up, database, folder, settings)
 
@@ -36,13 +33,9 @@ def _back_up(database: Path, folder: Path, settings: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     copy = target / "amda.db"
-    os.close(os.open(copy, _CREATE, 0o600))
-    with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(copy)) as sink:
-        source.backup(sink)
+    version = copy_database(database, copy)
     with contextlib.closing(sqlite3.connect(copy)) as check:
-        verdict = check.execute("PRAGMA integrity_check").fetchone()[0]
-        version = check.execute("PRAGMA user_version").fetchone()[0]
         check.execute("SELECT count(*), sum(size) FROM objects").fetchone()
-    if verdict != "ok" or version != len(MIGRATIONS):
-        raise BackupError(f"the backup {copy} is not whole ({verdict}, schema {version}); check the disk")
+    if version != len(MIGRATIONS):
+        raise CopyError(f"the backup {copy} has schema {version}, not {len(MIGRATIONS)}; restart the daemon")
     return target
