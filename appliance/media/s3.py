@@ -94,9 +94,16 @@ class _Client(Minio):
 class S3Store:
     """Implements `ObjectStore`. Nothing is contacted before the first call; close it with `close()`."""
 
-    def __init__(self, place: S3Place, credentials: Callable[[], S3Credentials]) -> None:
+    def __init__(
+        self,
+        place: S3Place,
+        credentials: Callable[[], S3Credentials],
+        check_key: Callable[[str], None] = check_key,
+    ) -> None:
+        """`check_key` raises ValueError for a key that is not of those that the store is for."""
         self._place = place
         self._credentials = credentials
+        self._check_key = check_key
         self._client: _Client | None = None
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         self._uploading: set[str] = set()
@@ -111,7 +118,7 @@ class S3Store:
         await self._call(self._prepare)
 
     async def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> None:
-        check_key(key)
+        self._check_key(key)
         checked = cast("BinaryIO", _Checked(source, size, sha256))
         self._uploading.add(key)
         try:
@@ -120,7 +127,7 @@ class S3Store:
             self._uploading.discard(key)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        check_key(key)
+        self._check_key(key)
         if length == 0:
             return
         response = await self._call(lambda client: self._open(client, key, offset, length or 0))
@@ -134,12 +141,12 @@ class S3Store:
             response.release_conn()
 
     async def stat(self, key: str) -> StoredObject | None:
-        check_key(key)
+        self._check_key(key)
         return await self._call(self._stat, key)
 
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
-            check_key(key)
+            self._check_key(key)
         part = max(1, -(-len(keys) // DELETES))
         await asyncio.gather(
             *(self._call(self._delete, keys[start : start + part]) for start in range(0, len(keys), part))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import stat
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from appliance.media.store import StoreError
 
 _SCHEMES: Final = {"http": 80, "https": 443}
+
+
+BucketName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 
 
 class S3Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,35 @@ class S3Place(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """With its port, if it has one."""
         return urlsplit(self.endpoint).netloc
+
+
+class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every section that can name a bucket has in common."""
+
+    endpoint: Annotated[str | None, Meta(description="URL of the S3 server, such as http://127.0.0.1:9000.")] = None
+    region: Annotated[str, Meta(min_length=1, description="Region that the S3 server expects.")] = "us-east-1"
+    """MinIO's default, and the region that S3 itself began with."""
+    path_style: Annotated[
+        bool, Meta(description="Name the bucket in the path (MinIO), not in the host (AWS accepts both).")
+    ] = True
+    ca_file: Annotated[Path | None, Meta(description="Certificates that an https endpoint is checked against.")] = None
+    credentials: Annotated[
+        Path | None, Meta(description="TOML file, mode 0600, with access_key and secret_key of the S3 server.")
+    ] = None
+
+    def place(self, section: str, bucket: str) -> tuple[S3Place, Path]:
+        """The bucket's place and the file of its credentials. Raises ValueError if a setting is missing."""
+        if self.endpoint is None or self.credentials is None:
+            missing = "endpoint" if self.endpoint is None else "credentials"
+            raise ValueError(f"{missing} is missing, and S3 needs it; remedy: set {section}.{missing}")
+        place = S3Place(
+            endpoint=self.endpoint,
+            bucket=bucket,
+            region=self.region,
+            path_style=self.path_style,
+            ca_file=self.ca_file,
+        )
+        return place, self.credentials
 
 
 class S3Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta
 
-from appliance.media.s3_settings import S3Place, check_endpoint
+from appliance.media.s3_settings import BucketName, S3Place, S3Settings, check_endpoint
 from appliance.model import Category
 
 DAY_S: Final = 86_400.0
@@ -30,30 +29,16 @@ class PruneMode(enum.StrEnum):
     """Nothing is deleted unless somebody asks for it; at the quota, media is refused."""
 
 
-class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+class StorageSettings(S3Settings, frozen=True, kw_only=True):
     """The section `storage`. Raises ValueError for marks that contradict each other."""
 
     kind: Annotated[
         StorageKind, Meta(description="Where media is stored: folder or s3. Later: amda storage move --to folder|s3.")
     ] = StorageKind.FOLDER
     path: Annotated[Path, Meta(description="Folder of the media store; default: media/ in state_dir.")]
-    endpoint: Annotated[str | None, Meta(description="URL of the S3 server, such as http://127.0.0.1:9000.")] = None
     bucket: Annotated[
-        str,
-        Meta(
-            pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-            description="Bucket of the media, made if it is missing; nothing else may lie in it.",
-        ),
+        BucketName, Meta(description="Bucket of the media, made if it is missing; nothing else may lie in it.")
     ] = "amda-media"
-    region: Annotated[str, Meta(min_length=1, description="Region that the S3 server expects.")] = "us-east-1"
-    """MinIO's default, and the region that S3 itself began with."""
-    path_style: Annotated[
-        bool, Meta(description="Name the bucket in the path (MinIO), not in the host (AWS accepts both).")
-    ] = True
-    ca_file: Annotated[Path | None, Meta(description="Certificates that an https endpoint is checked against.")] = None
-    credentials: Annotated[
-        Path | None, Meta(description="TOML file, mode 0600, with access_key and secret_key of the S3 server.")
-    ] = None
     quota_bytes: Annotated[Bytes, Meta(description="Bytes that stored media may take, never exceeded.")] = 10 << 30
     """A quarter of the 40 GB that the smallest rented servers have."""
     session_quota_bytes: Annotated[
@@ -85,17 +70,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def s3(self) -> tuple[S3Place, Path]:
         """The bucket's place and the file of its credentials. Raises ValueError if a setting is missing."""
-        if self.endpoint is None or self.credentials is None:
-            missing = "endpoint" if self.endpoint is None else "credentials"
-            raise ValueError(f"{missing} is missing, and S3 needs it; remedy: set storage.{missing}")
-        place = S3Place(
-            endpoint=self.endpoint,
-            bucket=self.bucket,
-            region=self.region,
-            path_style=self.path_style,
-            ca_file=self.ca_file,
-        )
-        return place, self.credentials
+        return self.place("storage", self.bucket)
 
     @property
     def keep_s(self) -> Mapping[Category, float]:
