@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.api.settings import ApiSettings
+from appliance.backup.settings import BackupSettings
 from appliance.history.settings import AlertSettings, HistorySettings
 from appliance.media.compression.settings import CompressionSettings
 from appliance.media.settings import StorageSettings
@@ -172,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     redis: Redis
     storage: StorageSettings
+    backup: BackupSettings
     compression: CompressionSettings
     capture: CaptureSettings
     pairing: Pairing
@@ -196,6 +198,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "engine": Engine,
     "redis": Redis,
     "storage": StorageSettings,
+    "backup": BackupSettings,
     "compression": CompressionSettings,
     "capture": CaptureSettings,
     "pairing": Pairing,
@@ -360,11 +363,13 @@ def _decode_path(kind: type, value: Any) -> Any:
 
 
 def _fill_folders(values: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
-    paths, storage = values["paths"], values["storage"]
+    paths, storage, backup = values["paths"], values["storage"], values["backup"]
     if "state_dir" not in paths:
         paths["state_dir"] = default_state_dir(environ)
     paths.setdefault("run_dir", paths["state_dir"] / "run")
     storage.setdefault("path", paths["state_dir"] / "media")
+    backup.setdefault("path", paths["state_dir"] / "backups" / "repository")
+    backup.setdefault("key_file", paths["state_dir"] / "backups" / "key")
 
 
 def _allows_none(kind: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -63,19 +64,29 @@ def _only_this_machine() -> Iterator[None]:
 
 
 MINIO_REQUIRED = "AMDA_TEST_MINIO_REQUIRED"
-"""Set by continuous integration: what needs a MinIO server must run."""
-_without_minio: list[str] = []
+RESTIC_REQUIRED = "AMDA_TEST_RESTIC_REQUIRED"
+"""Set by continuous integration: what needs a MinIO server, or restic, must run."""
+_not_run: dict[str, str] = {}
+
+
+def _missing() -> dict[str, str]:
+    """Marks of tests that cannot run here, and what they lack."""
+    missing = {}
+    program = find_minio()
+    if not os.environ.get(MINIO_REQUIRED) and (program is None or not os.access(program, os.X_OK)):
+        missing["minio"] = "no MinIO server"
+    if not os.environ.get(RESTIC_REQUIRED) and shutil.which("restic") is None:
+        missing["restic"] = "no restic"
+    return missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a MinIO server its tests are not run, which is said by name at the end; they are not passed."""
-    program = find_minio()
-    if os.environ.get(MINIO_REQUIRED) or (program is not None and os.access(program, os.X_OK)):
-        return
-    for item in items:
-        if item.get_closest_marker("minio"):
-            item.add_marker(pytest.mark.skip(reason="no MinIO server"))
-            _without_minio.append(item.nodeid)
+    """Without MinIO or restic their tests are not run, which is said by name at the end; they are not passed."""
+    for mark, reason in _missing().items():
+        for item in items:
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+                _not_run[item.nodeid] = reason
 
 
 _left_by: dict[threading.Thread, str] = {}
@@ -95,8 +106,8 @@ def _leaked() -> dict[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for test in _without_minio:
-        terminalreporter.write_line(f"NOT RUN {test}: no MinIO server (./run-tests --help)", yellow=True)
+    for test, reason in _not_run.items():
+        terminalreporter.write_line(f"NOT RUN {test}: {reason} (./run-tests --help)", yellow=True)
     for name, test in _leaked().items():
         what = f"FAILED {test}: its thread {name} never ended; what it opened was not closed"
         terminalreporter.write_line(what, red=True)

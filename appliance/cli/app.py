@@ -11,6 +11,7 @@ import typer.main
 from appliance.cli import (
     alert,
     audit,
+    backup,
     bench,
     config,
     demo,
@@ -72,6 +73,7 @@ def build() -> typer.Typer:
     app.add_typer(bench.app, name="bench")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
     app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
+    app.add_typer(backup.app, name="backup", help="Backups: make, check, restore.")
     app.add_typer(token.app, name="token", help="Tokens: who may use the API over TCP.")
     app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")
     return app

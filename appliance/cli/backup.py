@@ -1,0 +1,247 @@
+"""`amda backup …`: works on files and the repository itself, so that it does not need a daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from appliance.cli.common import (
+    CommandError,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    clock,
+    loaded_settings,
+    print_json,
+    print_table,
+    run_async,
+    settings_of,
+    size,
+)
+
+if TYPE_CHECKING:
+    from appliance.backup.work import Backups, Progress
+    from appliance.model_backup import BackupCheck, BackupRun
+
+app = typer.Typer(no_args_is_help=True)
+T = TypeVar("T")
+SHOW_S: Final = 0.2
+"""How often a line of progress is drawn again."""
+REASON: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+@app.command()
+def run(
+    media: Annotated[
+        bool | None, typer.Option("--media/--no-media", help="With stored media or without; otherwise as backup.media.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, in a word; it is shown in the list.")] = "operator",
+    check: Annotated[
+        bool, typer.Option("--check", help="Then take it out and compare it, if that is due (backup.verify_days).")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a backup now, encrypted; sessions and messages go on meanwhile."""
+    if not REASON.fullmatch(reason):
+        raise CommandError(f"--reason: {reason[:40]!r} is no word", "Write it like: before-move", Exit.USAGE)
+    made, checked = _carried_out(_make(config, media, reason, check=check, quiet=as_json))
+    if as_json:
+        print_json(made)
+        return
+    media_text = "" if made.media is None else f", {made.media} objects of media"
+    print(f"backup {made.id}: {made.sessions} sessions{media_text}, {size(made.size)} in {made.seconds:.1f} s")
+    for session, why in made.skipped.items():
+        print(f"  NOT in it: session {session}: {why}")
+    print(f"  the repository grew by {size(made.added)}; older backups let go: {made.removed}")
+    if checked is not None:
+        print(f"  taken out again and compared: {checked.files} files, all as they were saved")
+    _remind(config)
+    if made.skipped:
+        sys.exit(Exit.FAILED)
+
+
+async def _make(
+    config: Path | None, media: bool | None, reason: str, *, check: bool, quiet: bool
+) -> tuple[BackupRun, BackupCheck | None]:
+    from appliance.backup.work import Backups, take_backup
+
+    loaded = loaded_settings(config)
+    with _progress(quiet=quiet) as progress:
+        made = await take_backup(loaded, reason=reason, with_media=media, progress=progress)
+        async with Backups(loaded.settings) as backups:
+            due = check and backups.is_check_due()
+            return made, await backups.verify(None, all_data=False, progress=progress) if due else None
+
+
+@app.command("list")
+def list_backups(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Every backup that can be restored, newest first."""
+    found = _carried_out(_with_backups(config, lambda backups: backups.saved()))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(one.id, clock(one.at), one.host, one.reason, one.release, "yes" if one.media else "no") for one in found]
+    print_table(("BACKUP", "MADE", "MACHINE", "REASON", "RELEASE", "MEDIA"), rows, "There are no backups yet.")
+
+
+@app.command()
+def verify(
+    backup: Annotated[str | None, typer.Argument(metavar="[BACKUP]", help="Which one; otherwise the newest.")] = None,
+    all_data: Annotated[
+        bool, typer.Option("--all-data", help="Read every byte of the repository, too. Takes as long as that takes.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the repository, take a backup out of it and compare every file; nothing is changed."""
+
+    async def check(backups: Backups) -> BackupCheck:
+        with _progress(quiet=as_json) as progress:
+            return await backups.verify(backup, all_data=all_data, progress=progress)
+
+    done = _carried_out(_with_backups(config, check))
+    if as_json:
+        print_json(done)
+        return
+    what = "every byte of the repository read" if done.all_data else "the repository's structure read"
+    print(
+        f"backup {done.id}: {done.files} files of {done.sessions} sessions ({size(done.size)}) are as they were saved"
+    )
+    print(f"  {what}; {done.seconds:.1f} s")
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """When the last backup was made and checked, where they go, and whether the key is kept elsewhere."""
+    from appliance.backup.record import read_record
+    from appliance.backup.repository import open_repository
+
+    settings = settings_of(config)
+    record, repository = read_record(settings.paths.backups), open_repository(settings.backup)
+    if as_json:
+        print_json({"repository": repository.name, "media": settings.backup.media, "record": record})
+        return
+    print(f"repository  {repository.name}, {'with' if settings.backup.media else 'without'} media")
+    if record.last_run is None:
+        print("last        none yet: amda backup run")
+    else:
+        last = record.last_run
+        print(f"last        {clock(last.at)} ({last.id}): {last.sessions} sessions, {size(last.size)}")
+    check = record.last_check
+    print(f"checked     {'never: amda backup verify' if check is None else f'{clock(check.at)} ({check.id})'}")
+    if record.error:
+        print(f"failed      {clock(record.error_at)}: {record.error}")
+    if record.restored_at is not None:
+        print(f"restored    {clock(record.restored_at)}: this machine's state came out of a backup")
+    if record.key_confirmed_at is not None:
+        print(f"key         kept elsewhere, confirmed {clock(record.key_confirmed_at)}")
+    else:
+        print("key         nobody has confirmed that it is kept elsewhere: amda backup key")
+
+
+@app.command()
+def key(
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Say that the key is kept off this machine; the doctor asks no more.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Show it although that was confirmed.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the key that backups are encrypted with, to be kept elsewhere. Made at the first use."""
+    from appliance.backup.key import confirm_key, make_key, show_key
+
+    settings = settings_of(config)
+    file, folder = settings.backup.key_file, settings.paths.backups
+    with _errors():
+        if confirm:
+            confirm_key(file, folder)
+            shown = ""
+        else:
+            make_key(file, folder)
+            shown = show_key(file, folder, again=again)
+    if as_json:
+        print_json({"confirmed": True} if confirm else {"key": shown})
+    elif confirm:
+        print("Noted. Without that copy nobody can read a backup once this machine is gone.")
+    else:
+        print(shown)
+        print(
+            "Keep this key somewhere else than on this machine: without it no backup can be read.\n"
+            "When you have: amda backup key --confirm",
+            file=sys.stderr,
+        )
+
+
+async def _with_backups(config: Path | None, work: Callable[[Backups], Awaitable[T]]) -> T:
+    from appliance.backup.settings_files import become_owner
+    from appliance.backup.work import Backups
+
+    settings = settings_of(config)
+    become_owner(settings)
+    async with Backups(settings) as backups:
+        return await work(backups)
+
+
+def _carried_out(work: Coroutine[Any, Any, T]) -> T:
+    with _errors():
+        return run_async(work)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """What goes wrong with backups, with its exit status."""
+    from appliance.backup.errors import BackupError, BackupTrouble
+
+    status = {
+        BackupTrouble.FAILED: Exit.FAILED,
+        BackupTrouble.USAGE: Exit.USAGE,
+        BackupTrouble.NOT_FOUND: Exit.NOT_FOUND,
+        BackupTrouble.REFUSED: Exit.REFUSED,
+        BackupTrouble.AWAY: Exit.DEGRADED,
+    }
+    try:
+        yield
+    except BackupError as error:
+        raise CommandError(str(error), error.remedy, status[error.kind]) from error
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress]:
+    """One line on standard error that changes, if a person watches; a line for each step in a log."""
+    terminal = sys.stderr.isatty()
+    drawn, last = 0.0, ""
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal drawn, last
+        if quiet:
+            return
+        now = time.monotonic()
+        if terminal and (step != last or now - drawn >= SHOW_S):
+            amount = f" {size(done)} of {size(total)}" if total else f" {size(done)}" if done else ""
+            print(f"\r\x1b[K{step}{amount}", end="", file=sys.stderr, flush=True)
+            drawn = now
+        elif not terminal and step.partition(":")[0] != last.partition(":")[0]:
+            print(f"  {step.partition(':')[0]}", file=sys.stderr, flush=True)
+        last = step
+
+    try:
+        yield show
+    finally:
+        if terminal and last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _remind(config: Path | None) -> None:
+    from appliance.backup.record import read_record
+
+    if read_record(settings_of(config).paths.backups).key_confirmed_at is None:
+        print("Nobody has confirmed that the key is kept elsewhere: amda backup key", file=sys.stderr)
