@@ -32,6 +32,7 @@ for _name, _examples in (("quick", QUICK_EXAMPLES), ("default", DEFAULT_EXAMPLES
         database=None,
     )
 settings.load_profile(os.environ.get("AMDA_TEST_PROFILE", "default"))
+os.environ["LANGUAGE"] = "en"  # whatever the locale of the person who tests: programs are started with it, too
 
 
 def _is_loopback(host: str) -> bool:
