@@ -45,6 +45,7 @@ from appliance.model_api import (
     VersionView,
 )
 from appliance.model_capture import CaptureChange, CaptureView
+from appliance.model_doctor import DoctorReport
 from appliance.model_system import SystemView
 
 REQUEST_S: Final = 130.0
@@ -263,6 +264,10 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
     async def system(self) -> SystemView:
         """Memory and CPU of every part, and how the parts beside the daemon are."""
         return await self._get("/v1/system", SystemView)
+
+    async def doctor(self) -> DoctorReport:
+        """What the doctor finds from where the daemon is."""
+        return await self._get("/v1/doctor", DoctorReport)
 
     async def readiness(self) -> Readiness:
         return await self._get("/readyz", Readiness, accept=(200, 503))

@@ -24,11 +24,11 @@ from tui import actions
 from tui.actions import Place, Situation
 from tui.attach import Attachment
 from tui.deeds import Deeds, osc52
+from tui.pages import PAGES
 from tui.paint import PLAIN_GLYPHS, RICH_GLYPHS, Glyphs, Tone
 from tui.port import Api, Door
 from tui.scene import Scene
 from tui.screens.page import Deed, Page
-from tui.screens.sessions import SessionsPage
 from tui.store import Link, Store, Topic
 from tui.text import _, known
 from tui.theme import THEMES, Styles
@@ -44,47 +44,6 @@ LIVE_PAUSE_S: Final = 2.0
 """Before something that ended is followed again."""
 GATHER_S: Final = 0.1
 """What changes within this time is painted at once."""
-
-
-def _pairing() -> Page:
-    from tui.screens.pairing import PairingPage
-
-    return PairingPage()
-
-
-def _session() -> Page:
-    from tui.screens.session import SessionPage
-
-    return SessionPage()
-
-
-def _storage() -> Page:
-    from tui.screens.storage import StoragePage
-
-    return StoragePage()
-
-
-def _alerts() -> Page:
-    from tui.screens.alerts import AlertsPage
-
-    return AlertsPage()
-
-
-def _history() -> Page:
-    from tui.screens.history import HistoryPage
-
-    return HistoryPage()
-
-
-PAGES: Final[dict[Place, Callable[[], Page]]] = {
-    Place.SESSIONS: SessionsPage,
-    Place.SESSION: _session,
-    Place.PAIRING: _pairing,
-    Place.STORAGE: _storage,
-    Place.HISTORY: _history,
-    Place.ALERTS: _alerts,
-}
-"""How each screen is made; all but the first are loaded when they are first wanted."""
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
@@ -192,6 +151,11 @@ class AmdaTui(App[None], inherit_bindings=False):
         """Tell what has happened, in the footer."""
         if self.screen_stack:
             self._base.query_one(Footer).say(text, tone)
+
+    @property
+    def draws_pictures(self) -> bool:
+        """Whether the terminal has the colours and the half blocks for one, and the person wants colours."""
+        return not self._few_colours and self._glyphs is RICH_GLYPHS and self._theme_name != "plain"
 
     def copy_text(self, text: str) -> None:
         if self._driver is not None:

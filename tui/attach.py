@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, TypeVar
 
 from appliance.client import ApiError, ClientError
@@ -91,15 +91,7 @@ class Attachment:
     async def _live(self, api: Api) -> None:
         """Until the connection is lost. Raises ClientError."""
         await self._snapshot(api)
-        tasks = {asyncio.create_task(self._follow(api)), asyncio.create_task(self._keep_fresh(api))}
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(self._follow(api), self._keep_fresh(api))
 
     async def _snapshot(self, api: Api) -> None:
         if self._store.link is not Link.LIVE:
@@ -144,6 +136,19 @@ class Attachment:
         now = time.monotonic()
         self._read_at[topic] = now
         self._next[topic] = now + max(_LEAST_S.get(topic, 0.0), DUTY * (now - started))
+
+
+async def until_one_ends(*works: Coroutine[object, object, None]) -> None:
+    """Do several things at once; when the first ends, or raises, so do the others."""
+    tasks = {asyncio.create_task(work) for work in works}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def take_snapshot(api: Api) -> Snapshot:

@@ -10,8 +10,7 @@ from typing import Final, Self
 
 import msgspec
 
-from appliance.client import ApiError
-from appliance.model import Category, EventView, PairingView, PairMethod, Problem, SessionView
+from appliance.model import Category, EventView, PairingView, PairMethod, SessionView
 from appliance.model_api import MediaPage, Removed, StatusView
 from appliance.model_history import (
     AlertRule,
@@ -20,8 +19,6 @@ from appliance.model_history import (
     HistoryPage,
     HistoryStats,
     HourCount,
-    Language,
-    PersonView,
     ReasonCount,
     Recovery,
     SessionUptime,
@@ -32,6 +29,7 @@ from appliance.model_history import (
 from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
 from tui import demo_facts
 from tui.demo_fleet import SLOTS, Fleet
+from tui.demo_machine import MachineCalls, refused
 
 STEP_S: Final = 1.0
 _KEPT: Final = 500
@@ -39,12 +37,11 @@ _KEPT: Final = 500
 _SPAN_S: Final = {UptimeSpan.DAY: 86_400.0, UptimeSpan.MONTH: 30 * 86_400.0, UptimeSpan.YEAR: 365 * 86_400.0}
 
 
-class DemoApi:
+class DemoApi(MachineCalls):
     """The API over a fleet. Several interfaces may share one; time passes while somebody follows the events."""
 
     def __init__(self, fleet: Fleet, *, step_s: float = STEP_S) -> None:
-        self.fleet = fleet
-        self._step_s = step_s
+        super().__init__(fleet, step_s)
         self._events: list[EventView] = []
         self._alerts = {alert.id: alert for alert in demo_facts.alarming(fleet)}
         self._silences: list[SilenceView] = []
@@ -70,7 +67,7 @@ class DemoApi:
 
     async def create_session(self, session: str, name: str = "") -> SessionView:
         if session in self.fleet.members:
-            raise _refused(f"There is a session {session} already.", 409)
+            raise refused(f"There is a session {session} already.", 409)
         await self.tell(self.fleet.create(session, name))
         return self.fleet.members[session].view
 
@@ -97,7 +94,7 @@ class DemoApi:
     ) -> PairingView:
         self._known(session)
         if phone is not None and sum(map(str.isdigit, phone)) < 8:
-            raise _refused("phone: that is not a number with its country code.", 400)
+            raise refused("phone: that is not a number with its country code.", 400)
         chosen = method or (PairMethod.QR if phone is None else PairMethod.CODE)
         view, happened = self.fleet.pair(session, phone, chosen)
         await self.tell(happened)
@@ -203,20 +200,6 @@ class DemoApi:
         found = [item for item in self.fleet.media if session in (None, item.session)]
         return MediaPage(items=[item for item in found if category in (None, item.category)][:limit], next=None)
 
-    async def person(self, session: str) -> PersonView:
-        self._known(session)
-        name = self.fleet.members[session].view.name
-        return PersonView(session=session, name=name, language=Language.FR, contact="ntfy://···")
-
-    async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
-        self._known(session)
-        for number in range(lines if not follow else 20):
-            at = time.strftime("%H:%M:%S", time.localtime(self.fleet.now - 30 * (20 - number)))
-            yield f"{at} debug  ping answered after {40 + number % 7} ms"
-        while follow:
-            await asyncio.sleep(3 * self._step_s)
-            yield f"{time.strftime('%H:%M:%S', time.localtime(self.fleet.now))} debug  frame received"
-
     # ---- how
 
     async def pass_time(self) -> None:
@@ -229,10 +212,6 @@ class DemoApi:
     async def tell(self, happened: Sequence[EventView]) -> None:
         """These have happened: whoever follows the events gets them."""
         self._events = [*self._events, *happened][-_KEPT:]
-
-    def _known(self, session: str) -> None:
-        if session not in self.fleet.members:
-            raise _refused(f"There is no session {session}.", 404)
 
     def _rows(self, session: str | None, reason: str | None, since: float | None) -> list[Disconnection]:
         return [
@@ -289,7 +268,3 @@ def _recovery(rows: Sequence[Disconnection]) -> Recovery:
         return times[min(len(times) - 1, int(share * len(times)))] if times else None
 
     return Recovery(count=len(times), p50_s=at(0.5), p95_s=at(0.95), p99_s=at(0.99), open=len(rows) - len(times))
-
-
-def _refused(text: str, status: int) -> ApiError:
-    return ApiError(Problem(type="about:blank", title="Refused", status=status, detail=text))

@@ -6,19 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from appliance.model import Category, EventView, PairingView, PairMethod, SessionView
+from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, SessionView
 from appliance.model_api import MediaPage, Removed, StatusView
+from appliance.model_capture import CaptureChange, CaptureView
+from appliance.model_doctor import DoctorReport
 from appliance.model_history import (
     AlertRule,
     AlertView,
     HistoryPage,
     HistoryStats,
+    LogEntry,
+    LogLevel,
+    LogSource,
+    PersonRequest,
     PersonView,
     SilenceView,
     UptimeSpan,
     UptimeStrip,
 )
-from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
+from appliance.model_storage import Pixels, PruneReport, PruneRequest, Removal, StorageUsage
+from appliance.model_system import SystemView
 
 
 class Api(Protocol):
@@ -96,7 +103,35 @@ class Api(Protocol):
 
     async def person(self, session: str) -> PersonView: ...
 
+    async def set_person(self, session: str, request: PersonRequest) -> PersonView: ...
+
+    async def remove_person(self, session: str) -> None: ...
+
+    async def set_proxy(self, session: str, proxy: str | None) -> SessionView: ...
+
+    async def capture(self, session: str) -> CaptureView: ...
+
+    async def set_capture(self, session: str, change: CaptureChange) -> CaptureView: ...
+
+    async def pin_media(self, media: str, *, pinned: bool = True) -> MediaView: ...
+
+    async def media_pixels(self, media: str, width: int, height: int) -> Pixels: ...
+
+    async def system(self) -> SystemView: ...
+
+    async def doctor(self) -> DoctorReport: ...
+
     def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]: ...
+
+    def logs(
+        self,
+        *,
+        lines: int = 200,
+        follow: bool = False,
+        level: LogLevel = LogLevel.INFO,
+        source: LogSource | None = None,
+        session: str | None = None,
+    ) -> AsyncIterator[LogEntry]: ...
 
 
 class Door(Protocol):

@@ -9,12 +9,14 @@ from typing import Final
 
 from appliance.client import ApiError
 from appliance.model import MediaView, SessionView
+from appliance.model_capture import CaptureView
 from appliance.model_history import Disconnection, PersonView, UptimeSpan, UptimeStrip
 from tui.actions import Place
 from tui.paint import Line, Pen, Tone
 from tui.port import Api
 from tui.screens import session_parts as parts
 from tui.screens.page import Deed, Page, moved, scrolled
+from tui.screens.session_settings import Setting, setting_line, settings
 from tui.text import N_, _
 
 LOG_LINES: Final = 500
@@ -55,6 +57,8 @@ class SessionPage(Page):
         self._ledger: Sequence[Disconnection] = ()
         self._media: Sequence[MediaView] = ()
         self._person: PersonView | None = None
+        self._capture: CaptureView | None = None
+        self._settings: list[Setting] = []
         self._uptime: dict[UptimeSpan, UptimeStrip] = {}
         self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self._index = self._top = 0
@@ -63,17 +67,34 @@ class SessionPage(Page):
     def show_session(self, session: str, section: Section = Section.OVERVIEW) -> None:
         """Which one; what was read of another is forgotten."""
         if session != self.session:
-            self._ledger, self._media, self._person, self._uptime = (), (), None, {}
+            self._ledger, self._media, self._person, self._capture, self._uptime = (), (), None, None, {}
             self._log.clear()
         self.session, self.section = session, section
         self._index = self._top = 0
 
     def deeds(self) -> dict[str, Deed]:
-        return {"section": self._next, "section-back": self._previous, "log": self._to_log}
+        return {
+            "section": self._next,
+            "section-back": self._previous,
+            "log": self._to_log,
+            "use": self._use,
+            "pin": self._pin,
+        }
 
     def targets(self) -> list[SessionView]:
         view = self.tui.scene.store.sessions.get(self.session)
         return [] if view is None else [view]
+
+    def subject(self) -> str | None:
+        """The item or the setting under the cursor."""
+        if self.section is Section.SETTINGS and self._settings:
+            return self._settings[min(self._index, len(self._settings) - 1)].id
+        item = self._item()
+        return None if item is None else item.id
+
+    def _item(self) -> MediaView | None:
+        shown = self._media if self.section is Section.MEDIA else ()
+        return shown[self._index] if self._index < len(shown) else None
 
     async def load(self) -> None:
         session = self.session
@@ -83,6 +104,7 @@ class SessionPage(Page):
                 self._uptime[span] = strip
         self._media = (await self.tui.ask(lambda api: api.media(session=session, limit=MEDIA_ROWS))).items
         try:
+            self._capture = await self.tui.ask(lambda api: api.capture(session))
             self._person = await self.tui.ask(lambda api: api.person(session))
         except ApiError as error:
             if error.problem.status != _NOT_FOUND:
@@ -115,9 +137,15 @@ class SessionPage(Page):
             case Section.LEDGER:
                 body = self._scrolled([parts.loss_line(row, scene, width) for row in self._ledger], width)
             case Section.MEDIA:
-                body = self._scrolled([parts.media_line(item, scene, width) for item in self._media], width)
+                chosen = self._item()
+                body = self._scrolled(
+                    [parts.media_line(item, scene, width, chosen=item is chosen) for item in self._media], width
+                )
             case Section.SETTINGS:
-                body = parts.settings_lines(view, self._person, scene, width)
+                self._settings = settings(view, self._person, self._capture)
+                body = self._scrolled(
+                    [setting_line(row, scene, width, chosen=row.id == self.subject()) for row in self._settings], width
+                )
             case Section.LOG:
                 body = self._log_lines(width, self._room)
         return [*top, *body]
@@ -139,12 +167,47 @@ class SessionPage(Page):
         self.section = Section.LOG
         self._index = self._top = 0
 
+    async def _use(self) -> None:
+        """Show the picture, change the setting."""
+        item = self._item()
+        if item is not None:
+            await self._show(item)
+        elif self.section is Section.SETTINGS:
+            from tui.screens.session_change import change_setting
+
+            await change_setting(self.tui, self.session, self._settings[self._index], self._capture)
+            self.tui.load(self)
+
+    async def _show(self, item: MediaView) -> None:
+        from tui.picture import room
+        from tui.screens.preview import CAPTION_LINES, Preview
+
+        if not self.tui.draws_pictures:
+            self.tui.say(_("Colours are too few here for a picture; save it: amda media export"), Tone.WARN)
+            return
+        size = self.tui.size
+        width, height = room(size.width, size.height - CAPTION_LINES)
+        pixels = await self.tui.change(lambda api: api.media_pixels(item.id, width, height), "")
+        if pixels is not None:
+            await self.tui.push_screen_wait(Preview(pixels, parts.caption(item, self.tui.scene)))
+
+    async def _pin(self) -> None:
+        item = self._item()
+        if item is not None:
+            done = _("Let go: pruning may take it.") if item.pinned else _("Pinned: no pruning takes it.")
+            await self.tui.change(lambda api: api.pin_media(item.id, pinned=not item.pinned), done)
+            self.tui.load(self)
+
     # ---- how it looks
 
     def _count(self) -> int:
-        return {Section.LEDGER: len(self._ledger), Section.MEDIA: len(self._media), Section.LOG: len(self._log)}.get(
-            self.section, 0
-        )
+        counts = {
+            Section.LEDGER: len(self._ledger),
+            Section.MEDIA: len(self._media),
+            Section.SETTINGS: len(self._settings),
+            Section.LOG: len(self._log),
+        }
+        return counts.get(self.section, 0)
 
     def _sections(self, width: int) -> Line:
         pen = Pen(self.tui.scene.glyphs).put(" ")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from appliance.model import MediaView, SessionView
-from appliance.model_history import Disconnection, PersonView, UptimeSpan, UptimeStrip
-from tui.paint import Line, Pen, Span, Tone, condensed, rule, uptime_strip, width_of, wrapped
+from appliance.model_history import Disconnection, UptimeSpan, UptimeStrip
+from tui.paint import Ground, Line, Pen, Span, Tone, condensed, rule, uptime_strip, width_of, wrapped
 from tui.scene import Scene
 from tui.text import N_, _, known, ngettext
 from tui.words import STATES, age, duration, lasting, moment, percent, reason_word, sign_of, since, size, todo
@@ -104,35 +104,23 @@ def loss_line(row: Disconnection, scene: Scene, width: int) -> Line:
     return pen.cell(up, 23, Tone.DIM).spans([back]).line(width)
 
 
-def media_line(item: MediaView, scene: Scene, width: int) -> Line:
-    pen = Pen(scene.glyphs).put(" ").cell(moment(item.stored_at, scene.now), 14, Tone.DIM)
+def media_line(item: MediaView, scene: Scene, width: int, *, chosen: bool) -> Line:
+    pen = Pen(scene.glyphs).put(scene.glyphs.cursor if chosen else " ", Tone.ACCENT)
+    pen.put(scene.glyphs.mark if item.pinned else " ", Tone.ACCENT).cell(
+        moment(item.stored_at, scene.now), 14, Tone.DIM
+    )
     pen.cell(_(CATEGORIES.get(item.category, item.category)), 11).cell(item.kind.replace("_", " "), 11, Tone.INFO)
     pen.cell(size(item.size), 9, right=True).put("  ")
     if width >= 100:
         pen.cell(item.sender, 22, Tone.DIM)
-    return pen.put(item.caption or item.id, Tone.DIM).line(width)
+    pen.put(item.caption or item.id, Tone.DIM)
+    return pen.line(width, Ground.CURSOR if chosen else Ground.PLAIN)
 
 
-def settings_lines(view: SessionView, person: PersonView | None, scene: Scene, width: int) -> list[Line]:
-    """What was set for this session alone."""
-    if person is None:
-        told = _("nobody; set it: amda alert person")
-    else:
-        told = f"{person.name}, {person.contact} ({person.language})"
-    known = [
-        (_("name"), view.name),
-        (_("id"), view.id),
-        (_("should run"), _("yes") if view.wanted else _("no")),
-        (_("proxy"), {None: _("as for all"), "none": _("none: directly")}.get(view.proxy, view.proxy or "")),
-        (_("person"), told),
-        (_("machine"), view.node_id),
-    ]
-    lines = []
-    for label, value in known:
-        for number, text in enumerate(wrapped(value, width - LABEL - 4) or [""]):
-            pen = Pen(scene.glyphs).put("  ").cell(label if not number else "", LABEL, Tone.DIM)
-            lines.append(pen.put(text).line(width))
-    return lines
+def caption(item: MediaView, scene: Scene) -> str:
+    """What a picture is, in a line."""
+    category = _(CATEGORIES.get(item.category, item.category))
+    return f" {category} {scene.glyphs.dot} {moment(item.stored_at, scene.now)} {scene.glyphs.dot} {size(item.size)}"
 
 
 def log_line(text: str, scene: Scene, width: int) -> Line:

@@ -18,6 +18,8 @@ TABS: Final = (
     (Place.STORAGE, N_("Storage")),
     (Place.HISTORY, N_("History")),
     (Place.ALERTS, N_("Alerts")),
+    (Place.LOG, N_("Log")),
+    (Place.SYSTEM, N_("System")),
 )
 WIDE: Final = 100
 """From here on there is room for words beside the figures."""
@@ -91,17 +93,20 @@ def _storage(scene: Scene, width: int) -> list[Span]:
 
 
 def tabs(scene: Scene, place: Place, width: int) -> Line:
-    """The screens with their numbers; the present one is lifted out."""
-    pen = Pen(scene.glyphs)
+    """The screens with their numbers; the present one is lifted out, and is the last to keep its name."""
     shown = Place.SESSIONS if place is Place.SESSION else place
-    for number, (tab, label) in enumerate(TABS, start=1):
-        alerts = scene.store.open_alerts if tab is Place.ALERTS else 0
-        ground = Ground.TAB if tab is shown else None
-        pen.put(" ").put(f" {number} " if width >= TINY else f" {number}", Tone.KEY, ground)
-        pen.put("" if width >= TINY else " ", Tone.TEXT, ground)
-        pen.put(_(label), Tone.STRONG if tab is shown else Tone.TEXT, ground)
-        pen.put(f" {alerts}" if alerts else "", Tone.BAD, ground)
-        pen.put(" ", Tone.TEXT, ground)
+    alerts = f" {scene.store.open_alerts}" if scene.store.open_alerts else ""
+    for room, named in ((2, True), (1, True), (0, True), (1, False)):
+        pen = Pen(scene.glyphs)
+        for number, (tab, label) in enumerate(TABS, start=1):
+            name = _(label) if named or tab is shown else ""
+            ground = Ground.TAB if tab is shown else None
+            pen.put(" " if room > 1 else "").put(" " * min(room, 1) + str(number), Tone.KEY, ground)
+            pen.put(f" {name}" if name else "", Tone.STRONG if tab is shown else Tone.TEXT, ground)
+            pen.put(alerts if tab is Place.ALERTS else "", Tone.BAD, ground)
+            pen.put(" ", Tone.TEXT, ground)
+        if pen.width <= width:
+            break
     return pen.line(width, Ground.RAISED)
 
 

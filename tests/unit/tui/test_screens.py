@@ -148,7 +148,7 @@ async def test_a_session_s_screen_explains_it_and_follows_its_log() -> None:
         for title, proof in (
             ("disconnections", "back after"),
             ("media", "status"),
-            ("settings", "Cheikh, ntfy"),
+            ("settings", "Cheikh, fr, ntfy"),
             ("log", "frame received"),
         ):
             await pilot.press("tab")
@@ -257,7 +257,7 @@ async def test_an_alert_is_explained_acknowledged_and_muted() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("key", ["2", "3", "4", "5"])
+@pytest.mark.parametrize("key", ["2", "3", "4", "5", "6", "7"])
 async def test_every_screen_fills_every_size_and_cuts_no_title(size: tuple[int, int], key: str) -> None:
     async with running(size=size) as (app, pilot, _api):
         await pilot.press(key)

@@ -1,0 +1,50 @@
+"""Why an action is not possible just now, for the person who pressed its key; empty: it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance.model import SessionState
+from tui.action import Situation
+from tui.text import _
+
+
+def live(situation: Situation) -> str:
+    return "" if situation.live else _("The appliance cannot be reached: nothing can be changed until it is back.")
+
+
+def rights(situation: Situation) -> str:
+    return _("You may look, but not change anything here.") if situation.read_only else ""
+
+
+def target(situation: Situation) -> str:
+    return "" if situation.targets else _("No session is under the cursor.")
+
+
+def one(situation: Situation) -> str:
+    return "" if len(situation.targets) <= 1 else _("Only one session at a time: take the marks off (Esc).")
+
+
+def subject(situation: Situation) -> str:
+    return "" if situation.subject else _("Nothing is under the cursor.")
+
+
+def can_start(situation: Situation) -> str:
+    views = situation.targets
+    if all(view.state in (SessionState.NEW, SessionState.NEEDS_PAIRING) for view in views):
+        return _("It is not linked: pair it first (p).")
+    running = all(view.wanted and view.state not in _AGAIN for view in views)
+    return _("It is running already.") if running else ""
+
+
+def can_stop(situation: Situation) -> str:
+    stopped = all(view.state is SessionState.STOPPED or not view.wanted for view in situation.targets)
+    return _("It does not run.") if stopped else ""
+
+
+def can_restart(situation: Situation) -> str:
+    return "" if any(view.wanted for view in situation.targets) else _("It does not run: start it (s).")
+
+
+_AGAIN: Final = frozenset({SessionState.COOLING, SessionState.REPLACED, SessionState.FAILED, SessionState.BANNED})
+"""States in which a start is a new try although the session is wanted."""
