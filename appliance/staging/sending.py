@@ -182,7 +182,8 @@ class Sending:
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             size=len(text.encode()),
         )
-        due = original.view_once is not ViewOnce.NO
+        to_self = original.own and original.to in ("", account.phone) and original.where is Where.CHAT
+        due = original.view_once is not ViewOnce.NO or (to_self and original.kind is not SendKind.TEXT)
         self.post(record, account, category=Category.VIEW_ONCE.value if due else "", quotes=original.id)
         return record.id
 

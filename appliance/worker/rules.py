@@ -27,6 +27,7 @@ class Note:
     PLACEHOLDER: Final = "view_once_placeholder"
     WITHOUT_KEYS: Final = "view_once_without_keys"
     NOT_VIEW_ONCE: Final = "trigger_on_other_message"
+    ALONE: Final = "trigger_without_message"
     TOO_LARGE: Final = "too_large"
     GONE: Final = "gone"
     GAVE_UP: Final = "gave_up"
@@ -217,11 +218,14 @@ def _plain(text: str) -> str:
 
 
 def _own(message: Incoming, context: _Context) -> Decision:
-    """Of the account's own messages only the trigger matters: a reply to somebody's view-once message."""
+    """Of the account's own messages only the trigger matters: a reply to somebody's view-once message. In the chat with
+    oneself it is a reply to any media, so that it can be tried, and rehearsed, without a second phone."""
     quoted = message.quoted
-    if not context.settings.view_once or quoted is None or not is_trigger(message.text, context.settings.trigger):
+    if not context.settings.view_once or not is_trigger(message.text, context.settings.trigger):
         return NOTHING
-    if quoted.media is None or not quoted.view_once:
+    if quoted is None:
+        return Decision(notes=(CaptureNote(note=Note.ALONE, message_id=message.id),))
+    if quoted.media is None or not (quoted.view_once or _to_self(message)):
         kind = quoted.media.kind if quoted.media else None
         return Decision(notes=(CaptureNote(note=Note.NOT_VIEW_ONCE, message_id=quoted.message_id, kind=kind),))
     original = Incoming(
@@ -232,6 +236,12 @@ def _own(message: Incoming, context: _Context) -> Decision:
         sent_at=message.sent_at,
     )
     return context.fetch(original, quoted.media, Category.VIEW_ONCE, "trigger")
+
+
+def _to_self(message: Incoming) -> bool:
+    """Whether it was written in the chat with oneself, whichever of the two addresses names it."""
+    author = {_bare(jid) for jid in (message.sender, message.sender_alt) if jid}
+    return not author.isdisjoint(_bare(jid) for jid in (message.chat, message.chat_alt) if jid)
 
 
 def _revoke(message: Incoming, recall: Recall, context: _Context) -> Decision:

@@ -100,6 +100,21 @@ def test_payload_and_trigger_make_the_same_item() -> None:
     assert decide(trigger()).fetch[0].item.item == by_payload.item
 
 
+def test_trigger_to_oneself_keeps_any_media_and_to_others_only_view_once() -> None:
+    to_self = msgspec.structs.replace(trigger(view_once=False), chat="999@lid", sender="999:4@lid")
+    assert [fetch.item.category for fetch in decide(to_self).fetch] == [Category.VIEW_ONCE]
+    by_number = msgspec.structs.replace(to_self, chat="4915@s.whatsapp.net", sender_alt="4915:4@s.whatsapp.net")
+    assert decide(by_number).fetch
+    [note] = decide(msgspec.structs.replace(to_self, chat=ALICE)).notes
+    assert note.note == Note.NOT_VIEW_ONCE
+
+
+def test_trigger_that_answers_nothing_is_said() -> None:
+    [note] = decide(message(id="R1", sender=ME, from_me=True, text=".vv")).notes
+    assert (note.note, note.message_id) == (Note.ALONE, "R1")
+    assert decide(message(id="R1", sender=ALICE, text=".vv")) == Decision(remember=True)
+
+
 def test_trigger_of_somebody_else_or_another_word_is_ignored() -> None:
     assert decide(msgspec.structs.replace(trigger(), from_me=False)).fetch == ()
     assert decide(trigger(".v")) == Decision()
