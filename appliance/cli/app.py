@@ -21,6 +21,7 @@ from appliance.cli import (
     media,
     pair,
     pairing,
+    rehearse,
     run_commands,
     session,
     staging,
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
     app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")
     app.add_typer(pairing.app, name="pairing", help="Attempts to link a session.")
     app.add_typer(bench.app, name="bench")
+    app.add_typer(rehearse.app, name="rehearse", help="Checks of the real thing, with a real phone.")
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
     app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
     app.add_typer(backup.app, name="backup", help="Backups: make, check, restore.")

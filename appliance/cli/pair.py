@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
@@ -66,7 +66,7 @@ async def _follow(
     client: ApplianceClient, session: str, phone: str | None, *, relink: bool, as_json: bool
 ) -> PairingView:
     view = await client.pair(session, phone=phone, relink=relink)
-    display = None if as_json else _Display()
+    display = None if as_json else PairingDisplay()
     async for found in client.follow_pairing(view):
         view = found
         if display is None:
@@ -80,11 +80,12 @@ async def _follow(
     return view
 
 
-class _Display:
+class PairingDisplay:
     """The attempt on a terminal: on a real one the countdown runs, elsewhere each line is printed once."""
 
-    def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+    def __init__(self, output: TextIO | None = None) -> None:
+        self._output = output or sys.stdout
+        self._live = self._output.isatty()
         self._shown: str | None = None
         self._said: str | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -98,23 +99,23 @@ class _Display:
                 words = _("Place {position} in the queue, about {seconds:.0f} s to wait …")
                 step = words.format(position=view.position, seconds=view.wait_s)
             if step is not None and step != self._said:
-                print(step, flush=True)
+                self._print(step)
             self._said = step
             return
         if value != self._shown:
             if self._shown is None:
-                print(_(_ON_THE_PHONE[view.method]), flush=True)
+                self._print(_(_ON_THE_PHONE[view.method]))
             self._shown = value
             if view.qr is not None:
-                _draw(view.qr)
+                _draw(view.qr, self._output)
         if view.expires_at is None:
             return
         label = _("Code: {code}").format(code=view.code) if view.code else _("Scan it with the phone")
         if self._live:
-            self._ticker = asyncio.create_task(_count_down(label, view.expires_at))
+            self._ticker = asyncio.create_task(self._count_down(label, view.expires_at))
         else:
             left = _("(valid for {seconds} s)").format(seconds=_seconds_left(view.expires_at))
-            print(f"{label}   {left}", flush=True)
+            self._print(f"{label}   {left}")
 
     async def close(self) -> None:
         """Stop the countdown and leave its line."""
@@ -122,21 +123,23 @@ class _Display:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
             self._ticker = None
-            print(flush=True)
+            self._print("")
 
+    async def _count_down(self, label: str, expires_at: float) -> None:
+        while (left := _seconds_left(expires_at)) > 0:
+            words = _("valid for {time}").format(time=f"{left // 60}:{left % 60:02}")
+            self._print(f"\r{label}   {words} ", end="")
+            await asyncio.sleep(1)
 
-async def _count_down(label: str, expires_at: float) -> None:
-    while (left := _seconds_left(expires_at)) > 0:
-        words = _("valid for {time}").format(time=f"{left // 60}:{left % 60:02}")
-        print(f"\r{label}   {words} ", end="", flush=True)
-        await asyncio.sleep(1)
+    def _print(self, text: str, end: str = "\n") -> None:
+        print(text, end=end, file=self._output, flush=True)
 
 
 def _seconds_left(expires_at: float) -> int:
     return max(0, int(expires_at - time.time()))
 
 
-def _draw(text: str) -> None:
+def _draw(text: str, output: TextIO) -> None:
     import segno
 
-    segno.make(text, error="l", micro=False).terminal(compact=True, border=2)
+    segno.make(text, error="l", micro=False).terminal(output, compact=True, border=2)

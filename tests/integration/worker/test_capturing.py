@@ -118,6 +118,18 @@ async def test_trigger_on_an_ordinary_picture_is_said(
     assert not linked.spooled()
 
 
+async def test_trigger_in_the_chat_with_oneself_fetches_any_picture(
+    staging: StagingClient, linked: WorkerProcess, phone: str
+) -> None:
+    await staging.own_phone_send(phone, Send(account=phone, contact=phone, text=".vv"))
+    assert (await linked.event(CaptureNote)).note == "trigger_without_message"
+    [picture] = await staging.own_phone_send(phone, Send(account=phone, contact=phone, kind=SendKind.IMAGE))
+    await staging.reply_trigger(phone, picture)
+    await captured(linked, staging, phone)
+    item, _ = linked.spooled()[picture]
+    assert (item.category, item.via) == (Category.VIEW_ONCE, "trigger")
+
+
 async def test_deleted_messages_are_recovered(staging: StagingClient, linked: WorkerProcess, phone: str) -> None:
     sent = []
     for kind in SendKind:
