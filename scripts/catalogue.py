@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 LOCALES: Final = ROOT / "appliance" / "locale"
-KEYWORDS: Final = {"_": None, "N_": None, "ngettext": (1, 2)}
+MARKS: Final = {"_": 1, "N_": 1, "ngettext": 2}
+"""Function → how many texts it is given."""
 SPOKEN: Final = ("appliance/cli", "appliance/client*.py", "tui")
 """Where texts are marked; every other module speaks English, on the wire and in its logs."""
 SAYS: Final = frozenset(
@@ -51,9 +51,8 @@ def collect() -> Catalog:
     found = new_catalogue(None)
     for path in sources():
         name = str(path.relative_to(ROOT))
-        for _line, message, comments, context in extract_from_file("python", str(path), KEYWORDS):
-            if message:
-                found.add(message, locations=[(name, 0)], auto_comments=comments, context=context)
+        for message in marked_in(path):
+            found.add(message, locations=[(name, 0)])
     for text in help_texts():
         found.add(text, locations=[("amda --help", 0)])
     from appliance.language import TOLD
@@ -76,6 +75,16 @@ def sources() -> list[Path]:
     return sorted(module for path in found for module in (path.rglob("*.py") if path.is_dir() else (path,)))
 
 
+def marked_in(path: Path) -> Iterator[str | tuple[str, ...]]:
+    """Texts that are marked, within formatted strings as well, where Python's own tokens would not show them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and name_of(node) in MARKS:
+            given = node.args[: MARKS[name_of(node)]]
+            texts = tuple(one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+            if texts and len(texts) == len(given):
+                yield texts if len(texts) > 1 else texts[0]
+
+
 def help_texts() -> Iterator[str]:
     """What every command says of itself and its parameters, as Typer has understood it."""
     import typer.main
@@ -92,11 +101,14 @@ def told() -> Iterator[tuple[str, str]]:
     from appliance.cli import spoken
     from appliance.config import parse_settings
     from appliance.model import PairingState, SessionState
+    from appliance.model_history import AlertRule
     from appliance.sessions.reasons import exit_texts
     from appliance.settings_views import NEEDS, describe
 
     for state in (*SessionState, *PairingState):
         yield state.value, "appliance/model.py"
+    for rule in AlertRule:
+        yield rule.value.replace("_", " "), "appliance/model_history.py"
     for text in spoken.COMPLAINTS:
         yield text, "appliance/cli/spoken.py"
     for text in (
@@ -120,6 +132,14 @@ def said_in(path: Path) -> Iterator[str]:
                 text = with_places(argument)
                 if " " in text and sum(map(str.isalpha, text)) >= LETTERS_MIN:
                     yield text
+                    if " ID" in text:
+                        yield named(text)
+
+
+def named(text: str) -> str:
+    """A remedy with places where the daemon has put a session's name."""
+    parts = text.split(" ID")
+    return "".join(f"{part} {{{number}}}" for number, part in enumerate(parts[:-1])) + parts[-1]
 
 
 def name_of(call: ast.Call) -> str:

@@ -85,7 +85,7 @@ def alarming(fleet: Fleet) -> Iterator[AlertView]:
                 session=member.view.id,
                 severity=AlertSeverity.ALERT,
                 phase=AlertPhase.DOWN,
-                text=f"{member.view.name}: {member.view.meaning}",
+                text=member.view.meaning,
                 remedy=member.view.remedy,
                 since=member.view.since,
             )

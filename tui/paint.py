@@ -149,9 +149,9 @@ def fit(text: str, width: int, glyphs: Glyphs = RICH_GLYPHS, *, right: bool = Fa
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken between words."""
+    """Lines of at most `width` cells, broken at blanks; those before a French colon keep together what they join."""
     lines, line = [], ""
-    for word in text.split():
+    for word in filter(None, text.replace("\n", " ").split(" ")):
         if line and width_of(line) + 1 + width_of(word) > width:
             lines.append(line)
             line = word

@@ -11,7 +11,7 @@ import msgspec
 
 from appliance.model import SessionState, SessionView
 from tui.paint import Glyphs, Tone, width_of
-from tui.text import N_, _
+from tui.text import N_, _, number
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 AGE_STEP_S: Final = 5
@@ -182,7 +182,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 10:
-        return _("{seconds:.1f} s").format(seconds=seconds)
+        return _("{count} s").format(count=number(seconds, 1))
     return lasting(seconds)
 
 
@@ -193,13 +193,14 @@ def size(count: int) -> str:
         if value < 999.5:
             return f"{value:.0f} {_(unit)}"
         value /= 1000
-    return f"{value:.1f} {_(N_('GB'))}"
+    gigabytes = _("GB")
+    return f"{number(value, 1)} {gigabytes}"
 
 
 def percent(share: float) -> str:
     """Never 100 % while something is missing."""
     shown = 100 * share
-    return f"{99.9 if 99.95 <= shown < 100 else shown:.1f} %" if shown < 100 else "100 %"
+    return f"{number(99.9 if shown >= 99.95 else shown, 1)} %" if shown < 100 else "100 %"
 
 
 def clock(at: float) -> str:
@@ -209,7 +210,7 @@ def clock(at: float) -> str:
 def moment(at: float, now: float) -> str:
     """A time of day, with its date unless it is today's."""
     then = time.localtime(at)
-    return time.strftime("%H:%M:%S" if then[:3] == time.localtime(now)[:3] else "%d.%m. %H:%M", then)
+    return time.strftime("%H:%M:%S" if then[:3] == time.localtime(now)[:3] else _("%d.%m. %H:%M"), then)
 
 
 def todo(view: SessionView, room: int) -> str:

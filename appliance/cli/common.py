@@ -172,7 +172,8 @@ def size(count: int) -> str:
         if value < 1000:
             return f"{number(value, digits)} {unit}"
         value /= 1000
-    return f"{number(value, 2)} {_('GB')}"
+    gigabytes = _("GB")
+    return f"{number(value, 2)} {gigabytes}"
 
 
 def printable(text: str) -> str:

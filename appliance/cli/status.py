@@ -51,7 +51,7 @@ def _lines(view: StatusView) -> Iterator[tuple[str, str]]:
     for setting in view.settings_waiting:
         yield _("settings"), known(setting)
     if not view.degraded:
-        yield _("degraded"), _("nothing")
+        yield _("DEGRADED").lower(), _("nothing")
 
 
 def version(as_json: JsonOption = False) -> None:

@@ -81,7 +81,7 @@ class AlertsPage(Page):
     def paint(self, width: int, height: int) -> list[Line]:
         scene = self.tui.scene
         wanted = collation(self._words).split()
-        self._rows = [one for one in scene.store.alerts if _matches(one, wanted)]
+        self._rows = [one for one in scene.store.alerts if _matches(one, wanted, scene)]
         chosen = self._chosen()
         below = explanation(chosen, scene, width) if chosen is not None else []
         self._room = max(1, height - len(below) - 1)
@@ -133,13 +133,20 @@ class AlertsPage(Page):
         return rule(width, glyphs, title + (f" {glyphs.dot} / {self._words}" if self._words else ""))
 
 
-def _matches(alert: AlertView, wanted: Sequence[str]) -> bool:
-    text = collation(f"{known(alert.text)} {_rule(alert)} {alert.session or ''}")
+def _matches(alert: AlertView, wanted: Sequence[str], scene: Scene) -> bool:
+    text = collation(f"{_text(alert, scene)} {_rule(alert)} {alert.session or ''}")
     return all(word in text for word in wanted)
 
 
 def _rule(alert: AlertView) -> str:
-    return alert.rule.value.replace("_", " ")
+    return known(alert.rule.value.replace("_", " "))
+
+
+def _text(alert: AlertView, scene: Scene) -> str:
+    """What is alarming, and whose it is."""
+    session = scene.store.sessions.get(alert.session or "")
+    name = alert.session if session is None else session.name
+    return _("{name}: {text}").format(name=name, text=known(alert.text)) if name else known(alert.text)
 
 
 def alert_line(alert: AlertView, cursor: str | None, scene: Scene, width: int) -> Line:
@@ -151,13 +158,13 @@ def alert_line(alert: AlertView, cursor: str | None, scene: Scene, width: int) -
     pen.cell(age(scene.now - alert.since), 8, Tone.DIM)
     if alert.acknowledged_by:
         pen.put(scene.glyphs.mark + " ", Tone.ACCENT)
-    return pen.put(known(alert.text)).line(width, Ground.CURSOR if alert.id == cursor else Ground.PLAIN)
+    return pen.put(_text(alert, scene)).line(width, Ground.CURSOR if alert.id == cursor else Ground.PLAIN)
 
 
 def explanation(alert: AlertView, scene: Scene, width: int) -> list[Line]:
     """The whole text of the one under the cursor, and what to do."""
     lines = [rule(width, scene.glyphs, _rule(alert))]
-    lines += [Pen().put(f" {text}").line(width) for text in wrapped(known(alert.text), width - 2)]
+    lines += [Pen().put(f" {text}").line(width) for text in wrapped(_text(alert, scene), width - 2)]
     lines += [
         Pen().put(f" {scene.glyphs.arrow} " if not number else "   ", Tone.ACCENT).put(text, Tone.STRONG).line(width)
         for number, text in enumerate(wrapped(known(alert.remedy), width - 4))

@@ -237,7 +237,7 @@ def _axis(groups: list[list[HourCount]], wide: int, label: int, width: int) -> L
         if at < pen.width:
             continue
         if any(start.tm_hour == 0 for start in starts):
-            text = time.strftime("%d.%m.", starts[0])
+            text = time.strftime(_("%d.%m."), starts[0])
         elif short and any(start.tm_hour % 6 == 0 for start in starts):
             text = f"{starts[0].tm_hour} h"
         else:
