@@ -16,6 +16,7 @@ from appliance import client_wire
 from appliance.client_access import AccessCalls
 from appliance.client_history import HistoryCalls
 from appliance.client_storage import StorageCalls
+from appliance.client_webhooks import WebhookCalls
 from appliance.client_wire import BrokenOffError, Response
 from appliance.language import _
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
@@ -81,7 +82,7 @@ class ApiError(ClientError):
         self.retry_after_s = retry_after_s
 
 
-class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls):
+class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
     """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
 
     def __init__(self, socket: Path) -> None:

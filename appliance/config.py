@@ -27,6 +27,7 @@ from appliance.media.settings import StorageSettings
 from appliance.model_capture import CaptureSettings
 from appliance.places import API_SOCKET, CONFIG_VARIABLE, default_config_path, default_state_dir
 from appliance.sessions.settings import FleetSettings, KeepaliveSettings, ReconnectSettings
+from appliance.webhooks.settings import WebhookSettings
 
 PREFIX: Final = "AMDA_"
 
@@ -182,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fleet: FleetSettings
     history: HistorySettings
     alerts: AlertSettings
+    webhooks: WebhookSettings
     limits: Limits
     api: ApiSettings
     log: Log
@@ -207,6 +209,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "fleet": FleetSettings,
     "history": HistorySettings,
     "alerts": AlertSettings,
+    "webhooks": WebhookSettings,
     "limits": Limits,
     "api": ApiSettings,
     "log": Log,

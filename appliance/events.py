@@ -10,8 +10,9 @@ import asyncio
 import collections
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import aiosqlite
 import msgspec
 
 from appliance.database import Database
@@ -23,6 +24,23 @@ _BATCH: Final = 200
 """Rows read at a time for a subscriber that catches up."""
 _PRUNE_EVERY: Final = 256
 """Old rows are deleted once in so many events; each time costs a write to the disk."""
+_INSERT: Final = "INSERT INTO events (at, type, session, data) VALUES (?, ?, ?, ?)"
+
+
+class Recorder(Protocol):
+    """Records more in the transaction that records an event, so that both are there or neither."""
+
+    def wants(self, kind: str, session: str | None) -> bool:
+        """Whether it has something to record of such an event."""
+        ...
+
+    async def record(self, connection: aiosqlite.Connection, event: EventView) -> None:
+        """Called within the transaction."""
+        ...
+
+    def recorded(self) -> None:
+        """Called when the transaction is durable."""
+        ...
 
 
 class EventBus:
@@ -38,6 +56,11 @@ class EventBus:
         self._changed = asyncio.Condition()
         self._order = asyncio.Lock()
         self._closed = False
+        self._recorders: list[Recorder] = []
+
+    def record_with(self, recorder: Recorder) -> None:
+        """From now on it is asked about each event."""
+        self._recorders.append(recorder)
 
     async def load(self) -> None:
         """Go on counting where the database stands."""
@@ -52,18 +75,28 @@ class EventBus:
     async def publish(self, kind: str, session: str | None = None, /, **data: Any) -> EventView:
         """Record an event and wake the subscribers. `data` must be JSON, without secrets, message bodies or numbers."""
         async with self._order:
-            at = self._clock()
-            seq = await self._database.insert(
-                "INSERT INTO events (at, type, session, data) VALUES (?, ?, ?, ?)",
-                (at, kind, session, msgspec.json.encode(data).decode()),
-            )
-            event = EventView(seq=seq, at=at, type=kind, session=session, data=data)
+            event = await self._record(kind, session, data)
             self._recent.append(event)
-            self._last = seq
-            if seq % _PRUNE_EVERY == 0:
-                await self._database.execute("DELETE FROM events WHERE seq <= ?", (seq - self.kept,))
+            self._last = event.seq
+            if event.seq % _PRUNE_EVERY == 0:
+                await self._database.execute("DELETE FROM events WHERE seq <= ?", (event.seq - self.kept,))
         async with self._changed:
             self._changed.notify_all()
+        return event
+
+    async def _record(self, kind: str, session: str | None, data: dict[str, Any]) -> EventView:
+        at = self._clock()
+        row = (_INSERT, (at, kind, session, msgspec.json.encode(data).decode()))
+        recorders = [recorder for recorder in self._recorders if recorder.wants(kind, session)]
+        if not recorders:
+            return EventView(seq=await self._database.insert(*row), at=at, type=kind, session=session, data=data)
+        async with self._database.transaction() as connection:
+            async with connection.execute(*row) as cursor:
+                event = EventView(seq=cursor.lastrowid or 0, at=at, type=kind, session=session, data=data)
+            for recorder in recorders:
+                await recorder.record(connection, event)
+        for recorder in recorders:
+            recorder.recorded()
         return event
 
     async def subscribe(self, after: int | None = None) -> AsyncIterator[EventView]:

@@ -215,8 +215,8 @@ class PoisonList(msgspec.Struct, frozen=True, kw_only=True):
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session: SessionId | None = None
-    type: Annotated[str, Meta(max_length=40)] | None = None
-    """The beginning of the event's type: `media` matches `media.stored`."""
+    type: tuple[Annotated[str, Meta(max_length=40)], ...] = ()
+    """The beginning of the event's type: `media` matches `media.stored`. One of these; none: all."""
     after: Annotated[int, Meta(ge=0)] | None = None
     """Begin after this number; the header `Last-Event-ID` says the same and wins."""
 

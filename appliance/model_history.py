@@ -139,6 +139,7 @@ class AlertRule(enum.StrEnum):
     STORAGE = "storage"
     REDIS = "redis"
     SETTINGS = "settings"
+    WEBHOOKS = "webhooks"
     QUOTA = "quota"
     PAIRING_RATE = "pairing_rate"
     PHONE_UNSEEN = "phone_unseen"

@@ -18,7 +18,7 @@ from appliance.model_api import SettingChange, SettingSource, SettingView
 from appliance.model_capture import CaptureSettings
 
 _LIVE_SECTIONS: Final = frozenset(
-    {"capture", "compression", "pairing", "keepalive", "reconnect", "fleet", "history", "alerts", "log"}
+    {"capture", "compression", "pairing", "keepalive", "reconnect", "fleet", "history", "alerts", "webhooks", "log"}
 )
 """Every setting of these takes effect at once, in whatever process needs it."""
 _CHANGES: Final[dict[str, SettingChange]] = {

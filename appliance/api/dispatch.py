@@ -18,6 +18,7 @@ from appliance.api.gatekeeper import admit
 from appliance.api.http import answer, invalid_value, read_body
 from appliance.api.repeats import Repeats
 from appliance.api.routes import Access, Answer, Call, Caller, Route, path_parameters
+from appliance.model_api import CreateSession
 from appliance.problems import ProblemError, invalid, not_found, problem
 
 CALLER: Final = web.RequestKey("caller", Caller)
@@ -136,7 +137,8 @@ def _session_of(arguments: dict[str, Any]) -> str | None:
         given = arguments.get(part)
         if (session := getattr(given, "session", None)) is not None:
             return str(session)
-    return getattr(arguments.get("body"), "id", None)
+    body = arguments.get("body")
+    return body.id if isinstance(body, CreateSession) else None
 
 
 def _refuse_query(request: web.Request) -> None:

@@ -13,6 +13,7 @@ from appliance.api.streams import COMMENT, COMMENT_S, open_stream
 from appliance.events import EventBus
 from appliance.model import EventView
 from appliance.model_api import EventsQuery
+from appliance.model_events import EventTypeList, event_types
 from appliance.problems import invalid
 
 
@@ -22,7 +23,10 @@ class EventsResource:
 
     def routes(self) -> Sequence[Route]:
         headers = ("Last-Event-ID",)
-        return (get("/v1/events", self.stream, produces=EVENT_STREAM, endless=True, headers=headers),)
+        return (
+            get("/v1/events", self.stream, produces=EVENT_STREAM, endless=True, headers=headers),
+            get("/v1/events/types", self.types, own_session_check=True),
+        )
 
     async def stream(self, call: Call, query: EventsQuery) -> web.StreamResponse:
         """What happens, as server-sent events that never end; each one's data is an `EventView`.
@@ -39,6 +43,10 @@ class EventsResource:
                 data = msgspec.json.encode(event)
                 await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data))
         return response
+
+    async def types(self) -> EventTypeList:
+        """Every type of event, and what it means."""
+        return EventTypeList(types=event_types())
 
 
 async def _with_pauses(events: AsyncIterator[EventView]) -> AsyncIterator[EventView | None]:
@@ -72,4 +80,5 @@ def _after(request: web.Request, query: EventsQuery) -> int | None:
 
 
 def _matches(event: EventView, query: EventsQuery) -> bool:
-    return (query.session is None or event.session == query.session) and event.type.startswith(query.type or "")
+    wanted = not query.type or event.type.startswith(query.type)
+    return wanted and (query.session is None or event.session == query.session)

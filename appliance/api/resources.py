@@ -16,6 +16,7 @@ from appliance.api.sessions import SessionsResource
 from appliance.api.status import Health, StatusResource
 from appliance.api.storage import StorageResource
 from appliance.api.system import SystemResource
+from appliance.api.webhooks import WebhooksResource
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.all_logs import AllLogs, stores_finder
@@ -52,6 +53,7 @@ def all_resources(
         HistoryResource(history, store_finder(database)),
         AlertsResource(history.alerts, history.persons),
         EventsResource(bus),
+        WebhooksResource(history.webhooks),
         ConfigResource(watch, SettingsEditor(watch)),
         StatusResource(
             settings=watch,

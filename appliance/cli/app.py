@@ -28,6 +28,7 @@ from appliance.cli import (
     status,
     storage,
     token,
+    webhook,
 )
 from appliance.cli.common import CommandError, Exit, fail
 from appliance.language import language_of, use_language
@@ -77,6 +78,7 @@ def build() -> typer.Typer:
     app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
     app.add_typer(backup.app, name="backup", help="Backups: make, check, restore.")
     app.add_typer(token.app, name="token", help="Tokens: who may use the API over TCP.")
+    app.add_typer(webhook.app, name="webhook", help="Who is told of events by a signed request.")
     app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")
     return app
 

@@ -43,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     storage: str | None = None
     redis: str | None = None
     settings: str | None = None
+    webhooks: str | None = None
     storage_share: float | None = None
     linked: int = 0
     """Linking attempts within the window that succeeded, …"""
@@ -113,6 +114,11 @@ RULES: Final[dict[AlertRule, Rule]] = {
         meaning="The settings file cannot be used; the settings from before stay in force.",
         remedy="See what is wrong: amda status; a daemon that starts with this file would refuse it.",
         hold_s=30.0,  # who edits by hand may save twice
+    ),
+    AlertRule.WEBHOOKS: Rule(
+        severity=_W,
+        meaning="A webhook's receiver takes nothing, or has said that it is gone.",
+        remedy="See why: amda webhook list; what was given up is kept: amda webhook resend",
     ),
     AlertRule.QUOTA: Rule(
         severity=_A,
@@ -185,6 +191,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
                 AlertRule.STORAGE: self.facts.storage is None,
                 AlertRule.REDIS: self.facts.redis is None,
                 AlertRule.SETTINGS: self.facts.settings is None,
+                AlertRule.WEBHOOKS: self.facts.webhooks is None,
                 AlertRule.QUOTA: self.facts.storage_share is None,
             }
             return Fate.UNDECIDED if unknown.get(rule, False) else Fate.WELL
@@ -226,6 +233,8 @@ def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSetting
         _add(found, AlertRule.REDIS, "", facts.redis)
     if facts.settings:
         _add(found, AlertRule.SETTINGS, "", facts.settings)
+    if facts.webhooks:
+        _add(found, AlertRule.WEBHOOKS, "", facts.webhooks)
     attempts = facts.linked + facts.not_linked
     if attempts >= settings.pairing_minimum and 100 * facts.linked < settings.pairing_percent * attempts:
         text = f"{facts.linked} of {attempts} attempts succeeded within {settings.pairing_hours:g} h"

@@ -31,6 +31,7 @@ _TITLES: Final[dict[AlertRule, str]] = {
     AlertRule.STORAGE: "storage unhealthy",
     AlertRule.REDIS: "Redis unhealthy",
     AlertRule.SETTINGS: "settings file unusable",
+    AlertRule.WEBHOOKS: "webhooks fail",
     AlertRule.QUOTA: "storage nearly full",
     AlertRule.PAIRING_RATE: "linking fails often",
     AlertRule.PHONE_UNSEEN: "phone not seen",

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,7 +24,14 @@ import msgspec
 from appliance.history.alert_texts import Message
 from appliance.history.settings import AlertSettings
 from appliance.history.signing import SIGNATURE_HEADER, sign
-from appliance.history.targets import WEBHOOK_SCHEMES, ForbiddenTargetError, check_reachable, connector
+from appliance.history.targets import (
+    WEBHOOK_SCHEMES,
+    ForbiddenTargetError,
+    Reach,
+    check_reachable,
+    connector,
+    contact_reach,
+)
 from appliance.masking import clean_text
 
 _APPRISE: Final = "from apprise.cli import main; main()"
@@ -32,6 +40,8 @@ _KEEP: Final = ("PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "ht
 _GRACE_S: Final = 2.0
 """Apprise limits itself; this is for the case that it cannot."""
 _ERROR_MAX: Final = 200
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+"""`Retry-After` may also be a date (RFC 9110, 10.2.3); the usual pause does for that."""
 
 
 class DeliveryError(Exception):
@@ -68,25 +78,63 @@ class Sender:
     async def _webhook(self, url: str, message: Message, settings: AlertSettings, *, person: bool) -> None:
         if not settings.webhook_secret:
             raise DeliveryError("alerts.webhook_secret is not set, and webhooks are signed")
-        body = msgspec.json.encode(message)
-        headers = {
-            "Content-Type": "application/json",
-            SIGNATURE_HEADER: sign(settings.webhook_secret, body, self._clock()),
-        }
-        door = connector(settings, person=person, host=urlsplit(url).hostname or "")
-        timeout = aiohttp.ClientTimeout(total=settings.delivery_timeout_s)
-        try:
-            async with (
-                aiohttp.ClientSession(connector=door, timeout=timeout) as client,
-                client.post(url, data=body, headers=headers, allow_redirects=False) as answer,
-            ):
-                status = answer.status
-        except TimeoutError as error:
-            raise DeliveryError(f"no answer within {settings.delivery_timeout_s:g} s") from error
-        except aiohttp.ClientError as error:
-            raise DeliveryError(f"webhook: {type(error).__name__}: {error}") from error
-        if not 200 <= status < 300:
-            raise DeliveryError(f"webhook answered {status}")
+        receipt = await post_signed(
+            url,
+            msgspec.json.encode(message),
+            settings.webhook_secret,
+            reach=contact_reach(settings, person=person),
+            timeout_s=settings.delivery_timeout_s,
+            now=self._clock(),
+        )
+        if not receipt.taken:
+            raise DeliveryError(f"webhook answered {receipt.status}")
+
+
+class Receipt(NamedTuple):
+    """What a receiver answered. `retry_after_s`: when it wants to be asked again; 0: it did not say."""
+
+    status: int
+    retry_after_s: float
+
+    @property
+    def taken(self) -> bool:
+        return 200 <= self.status < 300
+
+
+async def post_signed(
+    url: str,
+    body: bytes,
+    secret: str,
+    *,
+    reach: Reach,
+    timeout_s: float,
+    now: float,
+    headers: Mapping[str, str] | None = None,
+) -> Receipt:
+    """Post JSON with its signature, once. Redirections are not followed: they could lead anywhere. Of the answer only
+    the head is read.
+
+    Raises DeliveryError if there is no answer, ForbiddenTargetError if the URL leads where it must not, ValueError if
+    it is none.
+    """
+    door = connector(reach, urlsplit(url).hostname or "")
+    sent = {
+        "Content-Type": "application/json",
+        "User-Agent": "amda",
+        SIGNATURE_HEADER: sign(secret, body, now),
+        **(headers or {}),
+    }
+    try:
+        async with (
+            aiohttp.ClientSession(connector=door, timeout=aiohttp.ClientTimeout(total=timeout_s)) as client,
+            client.post(url, data=body, headers=sent, allow_redirects=False) as answer,
+        ):
+            after = answer.headers.get("Retry-After", "")
+            return Receipt(answer.status, float(after) if _SECONDS.fullmatch(after) else 0.0)
+    except TimeoutError as error:
+        raise DeliveryError(f"no answer within {timeout_s:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise DeliveryError(f"webhook: {type(error).__name__}: {error}") from error
 
 
 async def ping(url: str, timeout_s: float) -> None:

@@ -33,6 +33,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     storage: str | None = None
     redis: str | None = None
     settings: str | None = None
+    webhooks: str | None = None
     storage_share: float | None = None
     """Part of the appliance's storage quota that is used."""
     session_storage_share: Mapping[str, float] = {}
@@ -116,6 +117,7 @@ async def gather(
         storage=live.storage,
         redis=live.redis,
         settings=live.settings,
+        webhooks=live.webhooks,
         storage_share=live.storage_share,
         linked=linked,
         not_linked=not_linked,

@@ -5,9 +5,6 @@ They are queued in the transaction that records that they were told, so a restar
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -20,14 +17,13 @@ import structlog
 from appliance.database import Database
 from appliance.history.alert_texts import Message
 from appliance.history.delivery import DeliveryError, Sender
+from appliance.history.due_work import DueWork, backoff
 from appliance.history.settings import AlertSettings
 from appliance.masking import hide_target
 
 PARALLEL: Final = 4
 """Webhooks on the way at the same time; a slow one must not delay all others."""
 BATCH: Final = 50
-MAX_EXPONENT: Final = 20
-"""Beyond any cap; keeps the power finite."""
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -42,7 +38,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class Outbox:
+class Outbox(DueWork[Delivery]):
     """`await run()` delivers until cancelled. `settings` is a function because they may change while it runs."""
 
     def __init__(
@@ -52,11 +48,10 @@ class Outbox:
         settings: Callable[[], AlertSettings],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("the messages to be delivered", PARALLEL, clock)
         self._database = database
         self._sender = sender
         self._settings = settings
-        self._clock = clock
-        self._more = asyncio.Event()
 
     async def put(
         self, connection: aiosqlite.Connection, message: Message, targets: Sequence[str], session: str = ""
@@ -71,10 +66,6 @@ class Outbox:
             "INSERT INTO deliveries (id, session, target, body, created_at, due_at) VALUES (?, ?, ?, ?, ?, ?)", rows
         )
 
-    def wake(self) -> None:
-        """Something was queued."""
-        self._more.set()
-
     async def waiting(self) -> int:
         """Messages that could not be delivered yet."""
         row = await self._database.fetch_one("SELECT count(*) FROM deliveries")
@@ -84,57 +75,39 @@ class Outbox:
         """The session's person is not to be told any more."""
         await self._database.execute("DELETE FROM deliveries WHERE session = ? AND session <> ''", (session,))
 
-    async def run(self) -> None:
-        """Deliver what is due, and wait for what comes."""
-        while True:
-            self._more.clear()
-            try:
-                await self.deliver_due()
-                pause = await self._pause()
-            except* sqlite3.Error as group:
-                _log.error("the messages to be delivered cannot be read or marked", error=str(group.exceptions[0]))
-                pause = self._settings().delivery_base_s
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._more.wait()
-
-    async def deliver_due(self) -> None:
-        """One attempt for everything that is due now."""
-        now = self._clock()
+    async def _due(self, now: float) -> list[Delivery]:
         # A clock that was set back must not hold a message for years: no pause is longer than the cap.
         rows = await self._database.fetch_all(
             "SELECT id, session, target, body, created_at, attempts FROM deliveries WHERE due_at <= ? OR due_at > ? "
             "ORDER BY due_at LIMIT ?",
             (now, now + 2 * self._settings().delivery_cap_s, BATCH),
         )
-        gate = asyncio.Semaphore(PARALLEL)
-        async with asyncio.TaskGroup() as tasks:
-            for row in rows:
-                delivery = Delivery(
-                    id=row["id"],
-                    session=row["session"],
-                    target=row["target"],
-                    message=msgspec.json.decode(row["body"], type=Message),
-                    created_at=row["created_at"],
-                    attempts=row["attempts"],
-                )
-                tasks.create_task(self._attempt(delivery, gate))
+        return [
+            Delivery(
+                id=row["id"],
+                session=row["session"],
+                target=row["target"],
+                message=msgspec.json.decode(row["body"], type=Message),
+                created_at=row["created_at"],
+                attempts=row["attempts"],
+            )
+            for row in rows
+        ]
 
-    async def _attempt(self, delivery: Delivery, gate: asyncio.Semaphore) -> None:
+    async def _attempt(self, delivery: Delivery) -> None:
         settings = self._settings()
         log = _log.bind(
             to=hide_target(delivery.target), session=delivery.session or None, attempt=delivery.attempts + 1
         )
         try:
-            async with gate:
-                await self._sender.send(delivery.target, delivery.message, settings, person=bool(delivery.session))
+            await self._sender.send(delivery.target, delivery.message, settings, person=bool(delivery.session))
         except DeliveryError as error:
             now = self._clock()
             if error.permanent or now - delivery.created_at >= settings.delivery_give_up_s:
                 log.error("message given up", reason=str(error))
                 await self._drop(delivery)
                 return
-            pause = min(settings.delivery_cap_s, settings.delivery_base_s * 2 ** min(delivery.attempts, MAX_EXPONENT))
+            pause = backoff(delivery.attempts, *self._pauses())
             log.warning("message not delivered", reason=str(error), again_in_s=pause)
             await self._database.execute(
                 "UPDATE deliveries SET attempts = attempts + 1, due_at = ?, error = ? WHERE id = ?",
@@ -147,9 +120,10 @@ class Outbox:
     async def _drop(self, delivery: Delivery) -> None:
         await self._database.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
 
-    async def _pause(self) -> float | None:
-        """Seconds until the next one is due; None if there is none."""
+    async def _next_due(self) -> float | None:
         row = await self._database.fetch_one("SELECT min(due_at) FROM deliveries")
-        if row is None or row[0] is None:
-            return None
-        return float(min(max(0.0, row[0] - self._clock()), self._settings().delivery_cap_s))
+        return None if row is None or row[0] is None else float(row[0])
+
+    def _pauses(self) -> tuple[float, float]:
+        settings = self._settings()
+        return settings.delivery_base_s, settings.delivery_cap_s

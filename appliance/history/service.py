@@ -18,7 +18,7 @@ from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.alerts import AlertService
 from appliance.history.delivery import Sender
-from appliance.history.facts import LiveSource
+from appliance.history.facts import Live, LiveSource
 from appliance.history.ledger import PAGE_MAX, Ledger, Query
 from appliance.history.outbox import Outbox
 from appliance.history.persons import Persons
@@ -29,6 +29,7 @@ from appliance.history.uptime import SHAPES
 from appliance.model import SessionView
 from appliance.model_history import Disconnection, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
 from appliance.problems import invalid, not_found
+from appliance.webhooks.service import WebhookService
 
 _PRUNE_S: Final = HOUR_S
 """Retention is counted in days; once an hour is exact enough and costs nothing."""
@@ -53,15 +54,18 @@ class HistoryService:
         self._recorder = UptimeRecorder(database, clock)
         self._history_settings = settings.history
         self._alert_settings = settings.alerts
+        self._webhook_settings = settings.webhooks
+        self._live = live
         self._clock = clock
         self._pruned_at: float | None = None
         sender = Sender(clock)
         self.persons = Persons(database, lambda: self._alert_settings)
+        self.webhooks = WebhookService(database, bus, lambda: self._webhook_settings, clock)
         self.alerts = AlertService(
             database=database,
             ledger=ledger,
             bus=bus,
-            live=live,
+            live=self._live_with_webhooks,
             persons=self.persons,
             outbox=Outbox(database, sender, lambda: self._alert_settings, clock),
             sender=sender,
@@ -74,11 +78,13 @@ class HistoryService:
         """Take up what is stored."""
         await self._recorder.load()
         await self.alerts.load()
+        await self.webhooks.load()
 
     async def run(self) -> None:
         """Write down uptime, judge and tell; until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.alerts.run())
+            tasks.create_task(self.webhooks.run())
             while True:
                 await asyncio.sleep(self._history_settings.tick_s)
                 await self._tick()
@@ -94,6 +100,7 @@ class HistoryService:
         """New settings while everything runs; they count from the next decision on."""
         self._history_settings = settings.history
         self._alert_settings = settings.alerts
+        self._webhook_settings = settings.webhooks
 
     async def on_change(self, view: SessionView) -> None:
         """Callback of the sessions' room: a session's state may have changed."""
@@ -143,6 +150,9 @@ class HistoryService:
         if session is not None and strips == [None]:
             raise not_found("session", session, "List them: amda session list")
         return [strip for strip in strips if strip is not None]
+
+    async def _live_with_webhooks(self) -> Live:
+        return msgspec.structs.replace(await self._live(), webhooks=await self.webhooks.trouble())
 
     async def _tick(self) -> None:
         try:

@@ -7,6 +7,7 @@ files into messages, or pop up windows on the server.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ipaddress
 import socket
 from typing import Final
@@ -35,19 +36,61 @@ _HOST_KEYS: Final = frozenset({"smtp", "host", "server"})
 """Query keys that name another host than the URL itself."""
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""A gateway makes an IPv4 connection of it (RFC 6052); the last four bytes say where to."""
+
+
 class ForbiddenTargetError(Exception):
     """The target lies where contacts must not lie; `str()` is one line without the target's secrets."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """Where something may lead: into the open internet, into some private networks too, or `anywhere`."""
+
+    networks: tuple[Network, ...] = ()
+    anywhere: bool = False
+
+    def allows(self, address: str) -> bool:
+        """Whether an IP address lies there."""
+        if self.anywhere or is_public(address):
+            return True
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self.networks)
+
+
+_INTERNET: Final = Reach()
+
+
+def contact_reach(settings: AlertSettings, *, person: bool) -> Reach:
+    """Where alerts may be told: persons' contacts came by the API, operators' targets stand in the settings file."""
+    return Reach(anywhere=not person or settings.private_contacts)
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet."""
+    """Whether an IP address is one of the open internet; also what it carries inside, where a gateway unpacks that."""
+    parsed = _parsed(address)
+    if parsed is None:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        inner = parsed.sixtofour or (ipaddress.IPv4Address(parsed.packed[12:]) if parsed in _NAT64 else None)
+        if inner is not None and not is_public(str(inner)):
+            return False
+        if parsed.is_site_local or parsed.teredo is not None:
+            return False
+    return parsed.is_global and not parsed.is_multicast
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address in IPv6 clothes is an IPv4 address."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return False
+        return None
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return parsed.is_global and not parsed.is_multicast
+        return parsed.ipv4_mapped
+    return parsed
 
 
 def check_contact(contact: str, settings: AlertSettings) -> None:
@@ -68,7 +111,7 @@ def check_contact(contact: str, settings: AlertSettings) -> None:
     keys = {key.lower() for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if keys & _FILE_KEYS:
         raise invalid(field, f"{', '.join(sorted(keys & _FILE_KEYS))} may not be given.", "Leave it out.")
-    if not settings.private_contacts and scheme not in _TOKEN_SCHEMES and _is_private_literal(host):
+    if not settings.private_contacts and scheme not in _TOKEN_SCHEMES and forbidden_literal(host, _INTERNET):
         raise invalid(field, "The contact lies in a private network.", "Use a public address.")
 
 
@@ -81,52 +124,51 @@ async def check_reachable(target: str, settings: AlertSettings) -> None:
     hosts = [] if parts.scheme.lower() in _TOKEN_SCHEMES else [parts.hostname or ""]
     hosts += [value for key, value in parse_qsl(parts.query) if key.lower() in _HOST_KEYS]
     for host in filter(None, hosts):
-        if _is_private_literal(host):
+        if forbidden_literal(host, _INTERNET):
             raise ForbiddenTargetError("the contact lies in a private network")
         for address in await _addresses(host):
             if not is_public(address):
                 raise ForbiddenTargetError("the contact's name leads into a private network")
 
 
-class PublicResolver(AbstractResolver):
+class GuardedResolver(AbstractResolver):
     """Resolves names for a webhook's connection itself, so that no second answer can differ from the checked one."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._inner = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = [result for result in await self._inner.resolve(host, port, family) if is_public(result["host"])]
+        found = [one for one in await self._inner.resolve(host, port, family) if self._reach.allows(one["host"])]
         if not found:
-            raise ForbiddenTargetError("the contact's name leads into a private network")
+            raise ForbiddenTargetError("the name leads into a private network")
         return found
 
     async def close(self) -> None:
         await self._inner.close()
 
 
-def connector(settings: AlertSettings, *, person: bool, host: str) -> aiohttp.TCPConnector:
+def connector(reach: Reach, host: str) -> aiohttp.TCPConnector:
     """For one webhook. Raises ForbiddenTargetError: a literal address is not resolved, so it is checked here."""
-    if not person or settings.private_contacts:
+    if reach.anywhere:
         return aiohttp.TCPConnector()
-    if _is_private_literal(host):
-        raise ForbiddenTargetError("the contact lies in a private network")
-    return aiohttp.TCPConnector(resolver=PublicResolver(), use_dns_cache=False)
+    if forbidden_literal(host, reach):
+        raise ForbiddenTargetError("the address lies in a private network")
+    return aiohttp.TCPConnector(resolver=GuardedResolver(reach), use_dns_cache=False)
 
 
-def _is_private_literal(host: str) -> bool:
-    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(".localhost"):
-        return True
+def forbidden_literal(host: str, reach: Reach) -> bool:
+    """Whether this host is an address, in whatever spelling, or a name of this machine, that must not be reached."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return not (reach.allows("127.0.0.1") or reach.allows("::1"))
     try:
         address = socket.inet_ntoa(socket.inet_aton(host))  # also 127.1 and 2130706433
     except OSError:
         address = host
-    try:
-        ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    return not is_public(address)
+    return _parsed(address) is not None and not reach.allows(address)
 
 
 async def _addresses(host: str) -> list[str]:

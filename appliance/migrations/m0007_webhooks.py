@@ -14,7 +14,9 @@ CREATE TABLE webhooks (
     enabled    INTEGER NOT NULL,
     reason     TEXT NOT NULL DEFAULT '',      -- why it is not enabled, if nobody wanted that
     created_at REAL NOT NULL,
-    created_by TEXT NOT NULL
+    created_by TEXT NOT NULL,
+    delivered_at REAL,                        -- when something was last taken there
+    error      TEXT NOT NULL DEFAULT ''       -- why the latest attempt failed; empty: it did not
 ) WITHOUT ROWID;
 
 CREATE TABLE webhook_deliveries (             -- made in the transaction that records the event

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 import typer.main
 
-from appliance import (
-    __version__,
-    model,
-    model_access,
-    model_api,
-    model_capture,
-    model_history,
-    model_storage,
-    model_system,
-)
+from appliance import __version__
 from appliance.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MODELS = (model, model_access, model_api, model_capture, model_history, model_storage, model_system)
+MODELS = [importlib.import_module(f"appliance.{path.stem}") for path in (ROOT / "appliance").glob("model*.py")]
 ROUTE_TABLE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S+)` \|", re.MULTILINE)
 ROUTE_CODE = re.compile(r'^ +(?:return \()?(get|post|put|patch|delete)\(\s*(?:"([^"]+)"|([A-Z_]+))', re.MULTILINE)
 COMMAND = re.compile(r"(?:\.venv/bin/|[`\"': ])amda ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?")

@@ -21,16 +21,21 @@ from appliance.sockets import wait_connectable
 START_S = 40.0
 STOP_S = 20.0
 MIB = 1 << 20
+OTHERS = ("webhooks_", "limits_")
 
 
 class DaemonProcess:
-    """`client` speaks over the unix socket, `port` is the TCP door's. `settings`: of the section api."""
+    """`client` speaks over the unix socket, `port` is the TCP door's. `settings`: of the section api, or of another if
+    the name begins with that: `webhooks_base_s`."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         values = {"listen": f"127.0.0.1:{self.port}", **settings}
-        environment = {f"AMDA_API_{name.upper()}": value for name, value in values.items()}
+        environment = {
+            f"AMDA_{name if name.startswith(OTHERS) else f'api_{name}'}".upper(): value
+            for name, value in values.items()
+        }
         self.settings = load_settings(None, {"AMDA_PATHS_STATE_DIR": str(folder), **environment})
         self.client = ApplianceClient(self.settings.paths.api_socket)
         self._process: asyncio.subprocess.Process | None = None
@@ -44,6 +49,12 @@ class DaemonProcess:
                 *(sys.executable, "-P", "-m", "appliance", "daemon", "--config", str(config)), stdout=log, stderr=log
             )
         await wait_connectable(self.settings.paths.api_socket, START_S)
+
+    async def kill(self) -> None:
+        """As if the machine had lost its power, but for the disk."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
 
     async def stop(self) -> None:
         assert self._process is not None

@@ -20,12 +20,15 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Receiver:
-    """`status`: what it answers; `hang`: it never does."""
+    """`status`, `headers`: what it answers; `hang`: it never does."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.taken: list[Received] = []
+        """Those of them that were answered with 200."""
         self.arrived = asyncio.Condition()
         self.status = 200
+        self.headers: dict[str, str] = {}
         self.hang = False
         self.url = ""
         app = web.Application()
@@ -56,8 +59,9 @@ class Receiver:
         body = await request.read()
         async with self.arrived:
             self.received.append(Received(request.path, dict(request.headers), body))
+            self.taken += self.received[-1:] if self.status == 200 else []
             self.arrived.notify_all()
         if self.hang:
             await asyncio.Event().wait()
-        headers = {"Location": f"{self.url}/elsewhere"} if self.status in (301, 302, 307) else {}
-        return web.Response(status=self.status, headers=headers)
+        headers = {"Location": f"{self.url}/elsewhere"} if self.status in (301, 302, 307, 308) else {}
+        return web.Response(status=self.status, headers={**headers, **self.headers})

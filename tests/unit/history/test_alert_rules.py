@@ -63,8 +63,9 @@ def test_single_figures() -> None:
     assert rules_of(one(crashes=3)) == {(AlertRule.CRASH_LOOP, "a")}
     assert rules_of(one(storage_share=0.95)) == {(AlertRule.QUOTA, "a")}
     assert rules_of(Facts(now=NOW, storage_share=0.95)) == {(AlertRule.QUOTA, "")}
-    broken = Facts(now=NOW, storage="disk full", redis="away", fork_server="away", settings="not valid TOML")
+    broken = Facts(now=NOW, storage="disk full", redis="away", fork_server="away", settings="not TOML", webhooks="gone")
     assert rules_of(broken) == {
+        (AlertRule.WEBHOOKS, ""),
         (AlertRule.SETTINGS, ""),
         (AlertRule.STORAGE, ""),
         (AlertRule.REDIS, ""),

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.history.settings import AlertSettings
 from appliance.history.signing import sign, verify
-from appliance.history.targets import ForbiddenTargetError, check_contact, check_reachable, connector, is_public
+from appliance.history.targets import (
+    ForbiddenTargetError,
+    GuardedResolver,
+    Reach,
+    check_contact,
+    check_reachable,
+    connector,
+    contact_reach,
+    is_public,
+)
 from appliance.problems import ProblemError
 
 SECRET = "0123456789abcdef"
@@ -76,14 +91,45 @@ async def test_names_are_resolved_at_delivery() -> None:
         await check_reachable("mailto://u:p@example.invalid?smtp=127.0.0.1", SETTINGS)
     await check_reachable("tgram://123456:abc/42", SETTINGS)
     with pytest.raises(ForbiddenTargetError):
-        connector(SETTINGS, person=True, host="127.0.0.1")
-    await connector(SETTINGS, person=False, host="127.0.0.1").close()
+        connector(contact_reach(SETTINGS, person=True), "127.0.0.1")
+    await connector(contact_reach(SETTINGS, person=False), "127.0.0.1").close()
+
+
+async def test_a_network_can_be_allowed_alone() -> None:
+    reach = Reach(networks=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("fd00::/8")))
+    await connector(reach, "127.0.0.1").close()
+    await connector(reach, "localhost").close()
+    for address in ("10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1"):
+        with pytest.raises(ForbiddenTargetError):
+            connector(reach, address)
+    assert reach.allows("::ffff:127.0.0.1")
+    assert reach.allows("fd00::1")
+
+
+async def test_of_a_names_addresses_only_those_are_used_that_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer serves for the check and for the connection: there is no second one that could be forged."""
+    answers = ["10.0.0.1", "203.0.113.5", "127.0.0.1", "8.8.8.8"]
+    monkeypatch.setattr("appliance.history.targets.ThreadedResolver", lambda: Answering(answers))
+    found = await GuardedResolver(Reach()).resolve("example.org", 443)
+    assert [one["host"] for one in found] == ["8.8.8.8"]
+    answers.remove("8.8.8.8")
+    with pytest.raises(ForbiddenTargetError):
+        await GuardedResolver(Reach()).resolve("example.org", 443)
+
+
+class Answering:
+    def __init__(self, answers: list[str]) -> None:
+        self._answers = answers
+
+    async def resolve(self, *_question: object) -> list[dict[str, str]]:
+        return [{"host": answer} for answer in self._answers]
 
 
 def test_public_addresses() -> None:
     assert is_public("8.8.8.8")
     assert is_public("2606:4700::1111")
-    for address in ("127.0.0.1", "100.64.0.1", "224.0.0.1", "fe80::1%eth0", "::", "x"):
+    wrapped = ("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::1", "2002:c0a8:101::", "::ffff:127.0.0.1", "fec0::1")
+    for address in ("127.0.0.1", "100.64.0.1", "224.0.0.1", "fe80::1%eth0", "::", "x", *wrapped):
         assert not is_public(address)
 
 
@@ -109,3 +155,17 @@ def test_a_known_answer() -> None:
 
 
 KNOWN = "e4f8e2ecae2295b2ddb2f0b5584c8275e226c0ebe9b3b819e70156bb67122e3e"
+
+
+def test_the_documented_check_is_right() -> None:
+    """What docs/api.md tells receivers to do accepts what is ours, and nothing else."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    told: dict[str, Callable[[str, str, bytes], bool]] = {}
+    exec(code, told)  # noqa: S102 - our own documentation
+    now = time.time()
+    header = sign(SECRET, b"{}", now)
+    assert told["is_ours"](SECRET, header, b"{}")
+    assert not told["is_ours"](SECRET, header, b"{ }")
+    assert not told["is_ours"]("another", header, b"{}")
+    assert not told["is_ours"](SECRET, sign(SECRET, b"{}", now - 400), b"{}")
