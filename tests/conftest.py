@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -67,7 +68,6 @@ def _only_this_machine() -> Iterator[None]:
 MINIO_REQUIRED = "AMDA_TEST_MINIO_REQUIRED"
 RESTIC_REQUIRED = "AMDA_TEST_RESTIC_REQUIRED"
 """Set by continuous integration: what needs a MinIO server, or restic, must run."""
-_not_run: dict[str, str] = {}
 
 
 def _missing() -> dict[str, str]:
@@ -86,11 +86,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for mark, reason in _missing().items():
         for item in items:
             if item.get_closest_marker(mark):
-                item.add_marker(pytest.mark.skip(reason=reason))
-                _not_run[item.nodeid] = reason
+                item.add_marker(pytest.mark.skip(reason=f"{reason} (./run-tests --help)"))
 
 
 _left_by: dict[threading.Thread, str] = {}
+_left_in_workers: dict[str, str] = {}
+"""The same of the processes among which pytest-xdist shares the tests out."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,12 +104,30 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def _leaked() -> dict[str, str]:
-    return {thread.name: test for thread, test in _left_by.items() if thread.is_alive()}
+    return {thread.name: test for thread, test in _left_by.items() if thread.is_alive()} | _left_in_workers
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["leaked"] = _leaked()
+
+
+class _Workers:
+    """What this process is told by those that run the tests for it."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        _left_in_workers.update(getattr(node, "workeroutput", {}).get("leaked", {}))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Workers())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for test, reason in _not_run.items():
-        terminalreporter.write_line(f"NOT RUN {test}: {reason} (./run-tests --help)", yellow=True)
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        terminalreporter.write_line(f"NOT RUN {report.nodeid}: {reason}", yellow=True)
     for name, test in _leaked().items():
         what = f"FAILED {test}: its thread {name} never ended; what it opened was not closed"
         terminalreporter.write_line(what, red=True)
