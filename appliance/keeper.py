@@ -23,9 +23,9 @@ READY_TIMEOUT_S: Final = 60.0
 """Importing everything on a busy small machine takes seconds, a migration of the database some more."""
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_LAST_S: Final = 2.0
-"""Pauses before a part is started again double from the first to the last, and start anew once it has …"""
+"""Pauses before a part is started again double from the first to the last, …"""
 STEADY_S: Final = 10.0
-"""… run for this long."""
+"""… and one that has run for this long is started again at once: its end is no sign that the next start fails."""
 MAX_LOG_BYTES: Final = 10 << 20
 """A part's longer log is moved aside when the part starts."""
 TAIL_BYTES: Final = 4096
@@ -165,8 +165,7 @@ class Keeper:
         backoff = BACKOFF_FIRST_S
         told = ""
         while True:
-            pause = backoff
-            started = time.monotonic()
+            retry_s: float | None = None
             try:
                 await self.part.start()
             except PartError as error:
@@ -174,18 +173,21 @@ class Keeper:
                     _log.error("part cannot start", part=self.part.name, reason=told)
                 self._failure = None if self._settled.is_set() else error
                 self._settled.set()
-                pause = error.retry_s or backoff
+                retry_s = error.retry_s
             else:
                 told = ""
                 self._settled.set()
                 self._ready.set()
                 _log.info("part runs", part=self.part.name, pid=self.part.pid)
+                began = time.monotonic()
                 status = await self.part.wait()
                 self._ready.clear()
                 _log.warning("part ended and is started again", part=self.part.name, status=status)
-            steady = time.monotonic() - started > STEADY_S
-            backoff = BACKOFF_FIRST_S if steady else min(2 * backoff, BACKOFF_LAST_S)
-            await asyncio.sleep(pause)
+                if time.monotonic() - began > STEADY_S:
+                    backoff = BACKOFF_FIRST_S
+                    continue
+            await asyncio.sleep(retry_s or backoff)
+            backoff = min(2 * backoff, BACKOFF_LAST_S)
 
 
 def open_log(path: Path) -> IO[bytes]:
