@@ -334,7 +334,7 @@ class SessionMachine(MachineCore):
 
     def _lost_by(self, signal: Signal, reason: DisconnectReason, at: float, now: i.Now) -> None:
         told = self._live.was_told(signal)
-        if told:
+        if told and signal.connected_at is not None:
             self._refine(signal, reason)
         if not _is_final(reason) and self.phase is not Phase.RUNNING:
             self._lose(reason, Action.NEVER, now, at=at, signal=signal)

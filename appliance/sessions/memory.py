@@ -95,10 +95,15 @@ class LiveConnection:
         return self.at is not None and (self.from_hello or abs(self.at - connected_at) < SAME_CONNECTION_S)
 
     def was_told(self, signal: Signal) -> bool:
-        """Whether a signal speaks of a connection whose end is known already."""
+        """Whether a signal speaks of another connection, whose end is known already, or of none at all: a hello is
+        heard before the events that came before it. Which login it means is told by identity, never by which of two
+        times is later: the clock may have been set between them."""
+        if self.at is None:
+            return signal.connected_at is not None
         if signal.connected_at is None:
-            return False
-        return self.at is None or (self.from_hello and signal.connected_at < self.at - SAME_CONNECTION_S)
+            return True
+        apart = abs(signal.connected_at - self.at)
+        return apart > 0 if self.from_hello else apart >= SAME_CONNECTION_S  # a hello names it as signals do
 
     def uptime(self, now: Now, at: float | None = None) -> float | None:
         """How long it has been up, until `at` by its worker's clock if that is known; None if nothing lives."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.model import ADVICE, SessionState
-from appliance.protocol import EngineState, SignalKind, WorkerExit
+from appliance.protocol import EngineState, Signal, SignalKind, WorkerExit
 from appliance.sessions import inputs as i
 from appliance.sessions.memory import Phase
 from appliance.sessions.policy import Action
@@ -507,6 +507,29 @@ def test_a_new_login_within_a_moment_of_the_one_that_a_hello_told_of_counts() ->
     world.deliver()
     assert world.state is S.ONLINE
     assert len(world.rows) == 1
+
+
+@pytest.mark.parametrize("clock_step_s", [0.0, -8100.0, 8100.0])
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_close_after_a_stream_error_is_not_the_end_of_the_next_connection(
+    clock_step_s: float, forgotten: bool
+) -> None:
+    """The daemon dies between the two, and hears of the next login by a hello before it hears of the close."""
+    world = World().online(100)
+    old = world.worker.connected_at
+    world.tell(K.STREAM_ERROR, 500)
+    world.emit(Signal(kind=K.DISCONNECTED, code=500, connected_at=None if forgotten else old))
+    world.time += 0.5 + clock_step_s
+    world.login()
+    world.restart_daemon()
+    world.greet()
+    assert world.state is S.ONLINE
+    world.deliver()
+    assert world.state is S.ONLINE
+    assert len(world.rows) == len(world.losses) == 1
+    world.advance(5)
+    world.die()
+    assert len(world.rows) == len(world.losses) == 2
 
 
 def test_the_login_of_a_hello_that_comes_while_its_process_ends_brings_no_second_row() -> None:
