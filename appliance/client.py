@@ -135,6 +135,10 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
     async def restart_session(self, session: str) -> SessionView:
         return await self._call("POST", f"/v1/sessions/{session}/restart", SessionView)
 
+    async def move_session(self, session: str) -> SessionView:
+        """A process of the release that new processes have, if it does not have one."""
+        return await self._call("POST", f"/v1/sessions/{session}/move", SessionView)
+
     async def remove_session(self, session: str, *, purge: bool = False) -> Removed:
         """Unlinks the device at WhatsApp and forgets the session; its media stays unless `purge`."""
         return await self._call("DELETE", f"/v1/sessions/{session}", Removed, query={"purge": str(purge).lower()})

@@ -20,6 +20,7 @@ from typing import IO, Final, Self
 
 import msgspec
 
+from appliance.build import engine_environment
 from appliance.children import package_environment
 from appliance.config import Settings
 from appliance.keeper import Keeper, Part, PartError, Program, open_log
@@ -211,6 +212,7 @@ class EmbeddedAppliance:
             environment = package_environment(os.environ) | network_environment(self._settings.network.staging)
         except NetworkError as error:
             raise EmbeddedError(str(error)) from error
+        environment |= engine_environment(environment)
         socket = self._settings.paths.fork_socket
         return Program(
             "forkserver",

@@ -9,7 +9,7 @@ import aiosqlite
 
 from appliance.model import SessionState, SessionView
 from appliance.model_capture import CaptureChange, CaptureView
-from appliance.protocol import CommandBody, Event, Reply
+from appliance.protocol import CommandBody, Event, ForkHello, Reply
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
 """Session, name of the store (its folder), event. It must be safe to call again with the same event."""
@@ -60,6 +60,14 @@ class SessionControl(Protocol):
     async def stop(self, session: str) -> SessionView: ...
 
     async def restart(self, session: str) -> SessionView: ...
+
+    async def move(self, session: str) -> SessionView:
+        """A new process, only if it runs something else than the fork server does now."""
+        ...
+
+    def forks(self) -> ForkHello | None:
+        """Who forks the processes; None while it does not answer."""
+        ...
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """`proxy`: None: the appliance's, empty: none at all. Raises 400 if it does not get through to WhatsApp."""

@@ -153,6 +153,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """What is particular to this case, for example the code that WhatsApp gave."""
     pid: int | None = None
     engine: str | None = None
+    build: str | None = None
+    """Which code its process runs: the release's folder, and the engine's if that has one of its own."""
     last_traffic_at: float | None = None
     phone_seen_at: float | None = None
     """When the account's own phone last did something that we were told of; it may have been online without."""

@@ -327,3 +327,9 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     protocol: int
     """Of what daemon and workers say to each other."""
+    build: str = ""
+    """Which code the daemon runs: the release's folder."""
+    forks: str | None = None
+    """Which code sessions get that start now; None: the fork server does not answer."""
+    engine: str = ""
+    """Folder of their engine; empty: the one that came with the release."""

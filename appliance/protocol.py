@@ -204,6 +204,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Number of the oldest event that was not yet acknowledged; the next one's number if there is none."""
     first_event: int = 0
     """Number of the first event that this process itself records; smaller ones were left by one that has ended."""
+    build: str = ""
+    """Which code it runs (`build.build_name`); empty: a release that did not say so."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag="event"):
@@ -362,6 +364,8 @@ class ExecInPlace(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
 
     python: str
     """Path of the interpreter of the new release's virtual environment."""
+    engine: str | None = None
+    """Folder of an engine of its own; empty: the one that came with that release; None: as before."""
 
 
 ForkRequest = Spawn | Kill | ListWorkers | ForgetExit | ExecInPlace
@@ -372,6 +376,10 @@ class ForkHello(msgspec.Struct, frozen=True, kw_only=True, tag="fork_hello"):
     pid: int
     started_at: float
     release: str
+    build: str = ""
+    """Which code its children run (`build.build_name`); empty: a release that did not say so."""
+    engine: str = ""
+    """Folder of the engine that they open; empty: the one that came with the release."""
 
 
 class WorkerProcess(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, Rem
 from appliance.model import ADVICE, SessionState, SessionView
 from appliance.model_capture import CaptureChange, CaptureSettings, CaptureView
 from appliance.problems import ProblemError, conflict, not_found
-from appliance.protocol import CommandBody, Event, EventBody, Reply
+from appliance.protocol import CommandBody, Event, EventBody, ForkHello, Reply
 
 
 class FakeWorker:
@@ -133,6 +133,12 @@ class FakeSessions:
 
     async def restart(self, session: str) -> SessionView:
         return await self.start(session)
+
+    async def move(self, session: str) -> SessionView:
+        return await self.get(session)
+
+    def forks(self) -> ForkHello | None:
+        return None
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         await self.get(session)

@@ -125,6 +125,7 @@ REASONS: Final = {
     "ended_outside": N_("ended outside"),
     "stopped": N_("stopped"),
     "restarted": N_("restarted"),
+    "moved": N_("moved"),
     "superseded": N_("linked anew"),
 }
 """Why a session was disconnected, as a label of a chart; the ledger has whole sentences."""

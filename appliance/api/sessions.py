@@ -36,6 +36,7 @@ class SessionsResource:
             post("/v1/sessions/{session}/start", self.start),
             post("/v1/sessions/{session}/stop", self.stop),
             post("/v1/sessions/{session}/restart", self.restart),
+            post("/v1/sessions/{session}/move", self.move),
         )
 
     async def list(self, call: Call, query: SessionsQuery) -> SessionList:
@@ -86,6 +87,13 @@ class SessionsResource:
     async def restart(self, session: SessionId) -> SessionView:
         """Give it a new process and a new connection."""
         return await self._sessions.restart(session)
+
+    async def move(self, session: SessionId) -> SessionView:
+        """Give it a process of the release and engine that new processes have; one that has it is left alone.
+
+        That is one planned reconnection, which the ledger calls `moved` and which counts against nobody.
+        """
+        return await self._sessions.move(session)
 
     async def remove(self, session: SessionId, query: RemoveQuery) -> Removed:
         """Unlink the device at WhatsApp and forget the session; its media stays unless `purge`."""

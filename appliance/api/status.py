@@ -14,6 +14,7 @@ from aiohttp import web
 
 from appliance import __version__
 from appliance.api.routes import Access, Answer, Call, Route, get
+from appliance.build import build_name
 from appliance.events import EventBus
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex
@@ -140,4 +141,11 @@ class StatusResource:
 
     async def version(self) -> VersionView:
         """The release, and the version of what its processes say to each other."""
-        return VersionView(release=__version__, protocol=PROTOCOL_VERSION)
+        forks = self._sessions.forks()
+        return VersionView(
+            release=__version__,
+            protocol=PROTOCOL_VERSION,
+            build=build_name({}),
+            forks=None if forks is None else forks.build,
+            engine="" if forks is None else forks.engine,
+        )

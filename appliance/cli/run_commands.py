@@ -57,6 +57,7 @@ def fork_server(config: ConfigOption = None) -> None:
     import os
     import sys
 
+    from appliance.build import engine_environment
     from appliance.children import package_environment
     from appliance.forkserver.successor import command
     from appliance.network import NetworkError, network_environment
@@ -66,5 +67,6 @@ def fork_server(config: ConfigOption = None) -> None:
         environment = package_environment(os.environ) | network_environment(settings.network.staging)
     except NetworkError as error:
         raise CommandError(str(error), status=Exit.DEGRADED) from error
+    environment |= engine_environment(environment)
     # Executed, not called: nothing that this command has imported shall be inherited by sixty workers.
     os.execve(sys.executable, command(sys.executable, "--socket", str(settings.paths.fork_socket)), environment)  # noqa: S606

@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from appliance.protocol import (
+    ADOPTABLE_VERSIONS,
     PROTOCOL_VERSION,
     Done,
     ExecInPlace,
@@ -131,15 +132,18 @@ class ForkServerClient:
         if told := sorted(exit_ for exit_ in self._told if exit_[0] == pid):
             self._told.discard(told[0])
 
-    async def exec_in_place(self, python: str, timeout_s: float = EXEC_TIMEOUT_S) -> ForkHello:
-        """Move the fork server to the release of that interpreter; the workers live on. Returns its new hello.
+    async def exec_in_place(
+        self, python: str, *, engine: str | None = None, timeout_s: float = EXEC_TIMEOUT_S
+    ) -> ForkHello:
+        """Move the fork server to the release of that interpreter, and to the engine in that folder (empty: the one
+        that came with that release, None: as before); the workers live on. Returns its new hello.
 
         Uses a connection of its own, so that other orders go on during the trial. Raises RefusedError with the reason
         if the release cannot be loaded, ForkServerGoneError if it is not back in time.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                before = await self._ask_for_exec(python)
+                before = await self._ask_for_exec(ExecInPlace(python=python, engine=engine))
                 after = await self._wait_hello(before.started_at, timeout_s)
         except TimeoutError:
             raise ForkServerGoneError(f"the fork server did not change to {python} in time") from None
@@ -147,13 +151,13 @@ class ForkServerClient:
             raise ForkServerGoneError("the fork server died while it changed to another release; so did its workers")
         return after
 
-    async def _ask_for_exec(self, python: str) -> ForkHello:
+    async def _ask_for_exec(self, request: ExecInPlace) -> ForkHello:
         try:
             stream, hello = await self._connect()
         except PeerError as error:
             raise ForkServerGoneError(str(error)) from error
         try:
-            await stream.send(ExecInPlace(python=python))
+            await stream.send(request)
             async for message in stream:
                 if isinstance(message, Refused):
                     raise RefusedError(message.error)
@@ -214,7 +218,7 @@ class ForkServerClient:
             stream.abort()
             raise
         match hello:
-            case ForkHello() if hello.protocol == PROTOCOL_VERSION:
+            case ForkHello() if hello.protocol in ADOPTABLE_VERSIONS:
                 return stream, hello
             case ForkHello():
                 reason = f"it speaks version {hello.protocol} of the protocol, we speak {PROTOCOL_VERSION}"

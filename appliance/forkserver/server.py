@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+from appliance.build import ENGINE_VARIABLE, build_name
 from appliance.forkserver.cgroups import Cgroups
 from appliance.forkserver.child import HANDLED, Loaded, become_worker
 from appliance.forkserver.connection import Connection
@@ -65,7 +66,14 @@ class ForkServer:
         self._socket_path = socket_path
         self._registry = registry
         self._loaded = loaded
-        self._hello = ForkHello(protocol=PROTOCOL_VERSION, pid=os.getpid(), started_at=clock(), release=release)
+        self._hello = ForkHello(
+            protocol=PROTOCOL_VERSION,
+            pid=os.getpid(),
+            started_at=clock(),
+            release=release,
+            build=build_name(),
+            engine=os.environ.get(ENGINE_VARIABLE, ""),
+        )
         self._stop_grace_s = stop_grace_s
         self._clock = clock
         self._cgroups = cgroups
@@ -256,8 +264,8 @@ class ForkServer:
             case ForgetExit(pid=pid):
                 self._registry.forget(pid)
                 return Done()
-            case ExecInPlace(python=python):
-                return self._start_check(connection, python)
+            case ExecInPlace():
+                return self._start_check(connection, request)
 
     def _kill(self, request: Kill) -> FromForkServer:
         if self._registry.find(request.session, request.pid) is None:
@@ -295,17 +303,17 @@ class ForkServer:
 
     # ---- the next release
 
-    def _start_check(self, connection: Connection, python: str) -> FromForkServer | None:
+    def _start_check(self, connection: Connection, request: ExecInPlace) -> FromForkServer | None:
         """Try the other release in a child; the reply follows in `_checked`."""
         if self._check:
             return Refused(error="a change of release is already under way")
         if self._stop_requested:
             return Refused(error="the fork server is stopping")
-        check = Check(python, time.monotonic() + CHECK_TIMEOUT_S)
+        check = Check(request.python, time.monotonic() + CHECK_TIMEOUT_S, request.engine)
         try:
             check.start()
         except OSError as error:
-            return Refused(error=f"{python} cannot be run: {error.strerror}")
+            return Refused(error=f"{request.python} cannot be run: {error.strerror}")
         self._check, self._check_client = check, connection
         self._selector.register(check.output, selectors.EVENT_READ, self._read_check)
         return None
@@ -327,7 +335,7 @@ class ForkServer:
             check.close()
         code = os.waitstatus_to_exitcode(status)
         if code == 0 and not self._stop_requested:
-            reason = self._become(check.python)
+            reason = self._become(check)
         elif code < 0:
             reason = f"the trial was ended by signal {-code} ({CHECK_TIMEOUT_S:.0f} s are its limit)"
         else:
@@ -336,9 +344,9 @@ class ForkServer:
         if client.sock.fileno() in self._connections:
             self._send(client, Refused(error=f"{check.python} was not taken: {reason}"))
 
-    def _become(self, python: str) -> str:
+    def _become(self, checked: Check) -> str:
         """Does not return if it succeeds. Otherwise returns the reason; nothing has changed."""
-        log("moves to another release", python=python)
+        log("moves to another release", python=checked.python, engine=checked.engine)
         handover = Handover(
             listener=self._listener.fileno(),
             socket_path=self._socket_path,
@@ -347,6 +355,6 @@ class ForkServer:
             stop_grace_s=self._stop_grace_s,
         )
         try:
-            become(python, handover)
+            become(checked.python, handover, checked.engine)
         except OSError as error:
             return f"execve failed: {error.strerror}"

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from appliance.build import ENGINE_VARIABLE
 from appliance.forkserver.child import HANDLED
 from appliance.forkserver.registry import Handover
 
@@ -27,8 +28,9 @@ class HandoverError(Exception):
 class Check:
     """`PYTHON -m appliance.forkserver --check` in a child: can that release be loaded at all?"""
 
-    def __init__(self, python: str, deadline: float) -> None:
+    def __init__(self, python: str, deadline: float, engine: str | None = None) -> None:
         self.python = python
+        self.engine = engine
         self.deadline: float | None = deadline
         """Monotonic time; None once it has been killed."""
         self._report = bytearray()
@@ -42,7 +44,7 @@ class Check:
             self.pid = os.posix_spawn(
                 self.python,
                 command(self.python, "--check"),
-                environment_for(self.python),
+                environment_for(self.python, self.engine),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, writing, 1),
@@ -83,15 +85,19 @@ def command(python: str, *arguments: str) -> list[str]:
     return [python, "-P", "-m", "appliance.forkserver", *arguments]
 
 
-def environment_for(python: str) -> dict[str, str]:
-    """Ours; but what points our interpreter to a checkout must not mislead another release's."""
+def environment_for(python: str, engine: str | None = None) -> dict[str, str]:
+    """Ours; but what points our interpreter to a checkout must not mislead another release's. `engine`: folder of an
+    engine of its own; empty: the one that comes with that release; None: as now."""
     environment = dict(os.environ)
+    if engine is not None:
+        environment.pop(ENGINE_VARIABLE, None)
+        environment |= {ENGINE_VARIABLE: engine} if engine else {}
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)
     return environment
 
 
-def become(python: str, handover: Handover) -> NoReturn:
+def become(python: str, handover: Handover, engine: str | None = None) -> NoReturn:
     """Replace this process by another release's fork server. Signals stay blocked until it listens to them.
 
     Raises OSError if execve fails: then nothing has changed.
@@ -103,7 +109,7 @@ def become(python: str, handover: Handover) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         arguments = command(python, "--socket", handover.socket_path, "--resume", str(fd))
         arguments += ["--stop-grace", str(handover.stop_grace_s)]
-        os.execve(python, arguments, environment_for(python))  # noqa: S606 (no shell is wanted)
+        os.execve(python, arguments, environment_for(python, engine))  # noqa: S606 (no shell is wanted)
     except OSError:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         os.set_inheritable(handover.listener, False)  # noqa: FBT003

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from appliance.build import current_engine
 from appliance.config import Settings
 from appliance.sessions.spec import SpecError, engine_library
 
@@ -23,7 +24,7 @@ _HIGHEST: Final = 1_999_999_999
 def configured_whatsapp_version(settings: Settings) -> str:
     """Of the engine that new workers open; empty if that is not known."""
     try:
-        return whatsapp_version(engine_library(settings))
+        return whatsapp_version(engine_library(settings, str(current_engine() or "")))
     except SpecError:
         return ""
 

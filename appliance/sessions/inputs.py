@@ -39,8 +39,10 @@ class Stop(msgspec.Struct, frozen=True):
     """The operator wants it not to run."""
 
 
-class Restart(msgspec.Struct, frozen=True):
-    """The operator wants a new process."""
+class Restart(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator, or an upgrade, wants a new process."""
+
+    reason: DisconnectReason = DisconnectReason.RESTARTED
 
 
 class Nudge(msgspec.Struct, frozen=True):

@@ -106,14 +106,14 @@ class SessionMachine(MachineCore):
         self.memory.wanted = False
         self._stand_down(DisconnectReason.STOPPED, None, now)
 
-    def _restart(self, _what: i.Restart, now: i.Now) -> None:
+    def _restart(self, what: i.Restart, now: i.Now) -> None:
         if self.phase is not Phase.RUNNING:
             self._start(i.Start(), now)
             return
         self.memory.wanted = True
-        self._lose(DisconnectReason.RESTARTED, Action.RESTART, now)
+        self._lose(what.reason, Action.RESTART, now)
         self._show(SessionState.CONNECTING, now)
-        self._stand_down(DisconnectReason.RESTARTED, self._at_once(), now)
+        self._stand_down(what.reason, self._at_once(), now)
 
     def _nudge(self, _what: i.Nudge, now: i.Now) -> None:
         waits = self._retry_at is not None or self.memory.state is SessionState.OUTDATED

@@ -43,6 +43,7 @@ class DisconnectReason(enum.StrEnum):
     ENDED_OUTSIDE = "ended_outside"
     STOPPED = "stopped"
     RESTARTED = "restarted"
+    MOVED = "moved"
     SUPERSEDED = "superseded"
 
 
@@ -187,6 +188,9 @@ REASONS: Final[dict[DisconnectReason, ReasonInfo]] = {
     ),
     DisconnectReason.STOPPED: _info(_O, Severity.NONE, Charge.NEVER, "It was stopped."),
     DisconnectReason.RESTARTED: _info(_O, Severity.NONE, Charge.NEVER, "It was restarted by the operator."),
+    DisconnectReason.MOVED: _info(
+        _O, Severity.NONE, Charge.NEVER, "It was moved to another release or engine, as planned."
+    ),
     DisconnectReason.SUPERSEDED: _info(
         _O, Severity.NONE, Charge.NEVER, "A new link of the same session took its place."
     ),

@@ -20,8 +20,8 @@ from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
 from appliance.model import SESSION_ID_PATTERN, PairingState, SessionState, SessionView
 from appliance.model_capture import CaptureChange, CaptureView
-from appliance.problems import conflict, invalid, not_found, timed_out
-from appliance.protocol import CommandBody, Reply
+from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
+from appliance.protocol import CommandBody, ForkHello, Reply
 from appliance.sessions import inputs as i
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.link_attempt import LinkAttemptHandle
@@ -30,6 +30,7 @@ from appliance.sessions.locks import OperationLocks
 from appliance.sessions.memory import Phase
 from appliance.sessions.ownership import Ownership, SingleNode
 from appliance.sessions.proxy import ProxyError, check_proxy
+from appliance.sessions.reasons import DisconnectReason
 from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
 from appliance.sessions.spec import usable_proxy
@@ -180,6 +181,23 @@ class SessionService:
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
             await runner.feed(i.Restart())
         return await self.get(session)
+
+    async def move(self, session: str) -> SessionView:
+        """Have it run what the fork server runs now; one that does, or does not run at all, is left alone. Raises 404,
+        409 if something else is done with it, 503 without fork server."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "move"):
+            forks = self.forks()
+            if forks is None:
+                raise unavailable("The fork server does not answer.", "Try again in a moment.")
+            hello = None if runner.process is None else runner.process.hello
+            if runner.machine.phase is Phase.RUNNING and hello is not None and hello.build != forks.build:
+                await runner.feed(i.Restart(reason=DisconnectReason.MOVED))
+        return await self.get(session)
+
+    def forks(self) -> ForkHello | None:
+        """Who forks the processes; None while it does not answer."""
+        return self._supervisor.forks
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """Have it take another way to WhatsApp, from now on: one that runs gets a new process. None: the appliance's;

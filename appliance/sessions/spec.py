@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.build import approvals_of, staging_copy
 from appliance.config import Settings
 from appliance.protocol import WorkerMode, WorkerSpec
 from appliance.sessions.proxy import Proxy, ProxyError, parse_proxy
@@ -32,16 +33,19 @@ class _StagingInfo(msgspec.Struct, frozen=True):
     library: str
 
 
-def engine_library(settings: Settings) -> Path:
-    """The engine's shared library: the configured one, or the one that came with the appliance. It is found without
-    importing its package, which would load it into the daemon. Raises SpecError."""
+def engine_library(settings: Settings, engine: str = "") -> Path:
+    """The engine's shared library: the configured one, that of the engine in folder `engine`, or the one that came with
+    the appliance. It is found without importing its package, which would load it into the daemon. Raises SpecError."""
     if settings.engine.library is not None:
         return settings.engine.library
-    package = importlib.util.find_spec("neonize")
     machine = _MACHINES.get(platform.machine())
-    if package is None or package.origin is None or machine is None:
+    package = None if engine else importlib.util.find_spec("neonize")
+    folder = Path(engine) / "neonize" if engine else None
+    if package is not None and package.origin is not None:
+        folder = Path(package.origin).parent
+    if folder is None or machine is None:
         raise SpecError("there is no engine for this machine; install neonize or set engine.library")
-    return Path(package.origin).parent / f"neonize-linux-{machine}.so"
+    return folder / f"neonize-linux-{machine}.so"
 
 
 def chosen_proxy(settings: Settings, row: SessionRow) -> str | None:
@@ -64,8 +68,11 @@ def usable_proxy(settings: Settings, url: str) -> Proxy:
     return proxy
 
 
-def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: int, mode: WorkerMode) -> WorkerSpec:
-    """Orders for one worker. Raises SpecError if the staging network is configured and not there."""
+def build_spec(
+    settings: Settings, row: SessionRow, *, store: Path, generation: int, mode: WorkerMode, engine: str = ""
+) -> WorkerSpec:
+    """Orders for one worker. `engine`: folder of the engine that the fork server has loaded its half of; empty: the one
+    that came with the appliance. Raises SpecError if the staging network is configured and not there."""
     common = {
         "session": row.id,
         "generation": generation,
@@ -76,22 +83,31 @@ def build_spec(settings: Settings, row: SessionRow, *, store: Path, generation: 
         "heartbeat_s": settings.limits.heartbeat_s,
         "memory_limit_bytes": settings.limits.worker_memory_bytes,
     }
+    own = Path(engine).resolve() if engine else None
+    readable = () if own is None else (str(own), str(approvals_of(own)))
     staging = settings.network.staging
     if staging is None:
-        library = str(engine_library(settings))
-        return WorkerSpec(**common, engine_library=library, proxy=chosen_proxy(settings, row))  # type: ignore[arg-type]
+        library = str(engine_library(settings, "" if own is None else str(own)))
+        return WorkerSpec(
+            **common,  # type: ignore[arg-type]
+            engine_library=library,
+            engine_approvals=None if own is None else str(approvals_of(own)),
+            proxy=chosen_proxy(settings, row),
+            readable=readable,
+        )
     try:
         info = msgspec.json.decode((staging / STAGING_INFO).read_bytes(), type=_StagingInfo)
     except (OSError, msgspec.DecodeError) as error:
         raise SpecError(
             f"the staging network in {staging} does not run ({error}); start it: amda staging run"
         ) from error
+    copy = info.library if own is None else str(staging / staging_copy(own))
     return WorkerSpec(
         **common,  # type: ignore[arg-type]
-        engine_library=info.library,
+        engine_library=copy,
         staging=True,
         proxy=chosen_proxy(settings, row) or info.proxy_url,
-        readable=(info.library, info.ca_file, str(staging / STAGING_INFO)),
+        readable=(copy, info.ca_file, str(staging / STAGING_INFO), *readable),
     )
 
 

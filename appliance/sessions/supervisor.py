@@ -144,6 +144,11 @@ class Supervisor:
     # ---- runner.Fleet -----------------------------------------------------------------------------------------------
 
     @property
+    def forks(self) -> ForkHello | None:
+        """Who forks processes now; None without fork server."""
+        return self._fork.hello if self.ready.is_set() else None
+
+    @property
     def outage(self) -> bool:
         return self.gate.open
 
@@ -189,7 +194,8 @@ class Supervisor:
             raise SpawnError("another machine runs this session")
         try:
             await self._check_proxy(row)
-            spec = build_spec(self.settings, row, store=store, generation=generation, mode=mode)
+            engine = "" if self._fork.hello is None else self._fork.hello.engine
+            spec = build_spec(self.settings, row, store=store, generation=generation, mode=mode, engine=engine)
             pid = await self._fork.spawn(spec)
         except ForkServerGoneError as error:
             raise SpawnError(str(error), lost=True) from error

@@ -78,6 +78,7 @@ def view_of(
         detail=detail,
         pid=None if alive is None else alive.pid,
         engine=None if alive is None or alive.hello is None else alive.hello.engine,
+        build=None if alive is None or alive.hello is None else alive.hello.build,
         last_traffic_at=None if beat is None else beat.last_frame_at,
         phone_seen_at=memory.phone_seen_at,
         memory_bytes=None if beat is None else beat.pss_bytes,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from appliance.build import build_name
 from appliance.protocol import (
     PROTOCOL_VERSION,
     CaptureNote,
@@ -300,6 +301,7 @@ class Worker:
             sandbox=self._sandbox,
             oldest_event=self._store.oldest_event(),
             first_event=self._first_event,
+            build=build_name(),
         )
 
     async def _beat(self) -> None:

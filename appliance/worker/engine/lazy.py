@@ -17,12 +17,14 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import sys
 import types
 from pathlib import Path
 from typing import Final
 
+from appliance.build import ENGINE_VARIABLE
 from appliance.worker.engine.library import Library
 
 PACKAGE: Final = "neonize"
@@ -45,6 +47,11 @@ class EngineMissingError(Exception):
 
 def package_folder() -> Path:
     """Where the engine's wheel lies, found without running any of its code. Raises EngineMissingError."""
+    if own := os.environ.get(ENGINE_VARIABLE):
+        folder = Path(own) / PACKAGE
+        if not folder.is_dir():
+            raise EngineMissingError(f"there is no engine in {own}; run: amda engine upgrade --rollback")
+        return folder
     loaded = sys.modules.get(PACKAGE)
     if loaded is not None and getattr(loaded, "__path__", None):
         return Path(next(iter(loaded.__path__)))
@@ -69,8 +76,13 @@ def wheel_library() -> Path:
 def installed_version() -> str:
     """Version of the wheel whose protobuf classes are in use; the library must say the same. Raises
     EngineMissingError."""
+    own = os.environ.get(ENGINE_VARIABLE)
     try:
+        if own:
+            return next(iter(importlib.metadata.distributions(name=PACKAGE, path=[own]))).version
         return importlib.metadata.version(PACKAGE)
+    except StopIteration:
+        raise EngineMissingError(f"{own} does not say which version it is; install it again") from None
     except importlib.metadata.PackageNotFoundError as error:
         raise EngineMissingError(
             "the engine (neonize) is not installed in this environment; run ./install.sh"

@@ -135,7 +135,7 @@ class Bed:
             "AMDA_FLEET_STARTS_PER_S": "20",
         }
 
-    async def start_fork_server(self) -> None:
+    async def start_fork_server(self, **variables: str) -> None:
         (self.folder / "run").mkdir(exist_ok=True)
         with (self.folder / "forkserver.log").open("ab") as log:
             self.fork = await asyncio.create_subprocess_exec(
@@ -146,9 +146,19 @@ class Bed:
                 self.folder / "run" / "fork.sock",
                 "--stop-grace",
                 "1",
-                env={**os.environ, **missing_from(os.environ), "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **missing_from(os.environ), "PYTHONPATH": str(ROOT), **variables},
                 stderr=log,
             )
+
+    def release(self, name: str) -> str:
+        """A program that passes for the interpreter of another release, which speaks today's protocol."""
+        script = self.folder / f"python-{name}"
+        script.write_text(
+            "#!/bin/sh\nunset AMDA_TEST_PROTOCOL\n"
+            f'PYTHONPATH="{ROOT}" exec "{sys.executable}" "{STAND_IN}" {name} "$@"\n'
+        )
+        script.chmod(0o700)
+        return str(script)
 
     async def kill_fork_server(self) -> None:
         assert self.fork is not None

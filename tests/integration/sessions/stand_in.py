@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.forkserver import server
 from appliance.forkserver.__main__ import main
 from appliance.forkserver.child import Loaded
 from appliance.model import PairMethod
@@ -166,6 +167,7 @@ class StandIn:
             sandbox="none",
             oldest_event=self.store.oldest_event(),
             first_event=self.first_event,
+            build=RELEASE,
         )
 
     async def beat(self) -> None:
@@ -242,4 +244,8 @@ def run(spec: WorkerSpec) -> int:
 
 if __name__ == "__main__":
     RELEASE, *arguments = sys.argv[1:]
+    if arguments[:3] == ["-P", "-m", "appliance.forkserver"]:
+        del arguments[:3]
+    server.build_name = lambda: RELEASE
+    server.PROTOCOL_VERSION = int(os.environ.get("AMDA_TEST_PROTOCOL", PROTOCOL_VERSION))
     sys.exit(main(arguments, lambda: Loaded(run), RELEASE))

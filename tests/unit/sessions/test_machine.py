@@ -601,6 +601,16 @@ def test_restart_makes_a_new_process() -> None:
     assert [row.reason for row in world.rows] == [R.RESTARTED]
 
 
+def test_a_move_to_another_release_is_a_planned_reconnection_that_counts_against_nobody() -> None:
+    world = World().online(100)
+    history = world.copy_history()
+    world.feed(i.Restart(reason=R.MOVED))
+    world.finish_end()
+    world.again()
+    assert [(row.reason, row.charged) for row in world.rows] == [(R.MOVED, False)]
+    assert world.copy_history() == history
+
+
 def test_a_stopped_session_is_not_adopted_by_a_new_daemon() -> None:
     world = World().online(100)
     world.feed(i.Stop())
