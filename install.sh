@@ -8,6 +8,10 @@
 #   sudo ./install.sh stage [--from PATH|URL | --offline BUNDLE]
 #       Puts a release beside the one that runs and prints its folder; changes nothing else.
 #
+#   sudo ./install.sh switch
+#       Makes the release around this file the current one: settings, units, links. Neither the daemon nor a session is
+#       started anew: that is what `amda upgrade` does, which calls this.
+#
 #   sudo ./install.sh uninstall [--purge [--yes]] [--dry-run]
 #       Takes programs, units and links away. Data, settings and secrets stay, and a later installation takes them up;
 #       --purge deletes them too, and the users.
@@ -64,6 +68,7 @@
 #   19  another run holds the checkout           34  a user cannot be made
 #   20  root is needed                           35  the settings given cannot be used
 #                                                36  not confirmed
+#                                                37  an upgrade has no end yet
 #  130  interrupted
 # Any other status comes from the demo itself.
 {

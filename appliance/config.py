@@ -102,6 +102,20 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
+    url: Annotated[
+        str | None,
+        Meta(description="https:// folder in which releases are published, with their signed list; empty: none."),
+    ] = None
+    signers: Annotated[
+        Path | None, Meta(description="File of the keys that may sign them (ssh-keygen: allowed signers, for amda).")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.url is None) != (self.signers is None):
+            raise ValueError("url and signers belong together: what is not signed is not installed")
+
+
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[
         str | None, Meta(description="redis:// or unix:// URL; empty: the appliance's own, redis.sock in run_dir.")
@@ -185,6 +199,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertSettings
     webhooks: WebhookSettings
     limits: Limits
+    upgrade: Upgrade
     api: ApiSettings
     log: Log
 
@@ -211,6 +226,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "alerts": AlertSettings,
     "webhooks": WebhookSettings,
     "limits": Limits,
+    "upgrade": Upgrade,
     "api": ApiSettings,
     "log": Log,
 }

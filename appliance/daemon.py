@@ -71,7 +71,7 @@ async def _run(loaded: LoadedSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stop = stop_request()
 
-        database = await Database.open(paths.database)
+        database = await Database.open(paths.database, copies=paths.backups)
         stack.push_async_callback(database.close)
         node_id = await database.node_id()
         bus = EventBus(database, settings.limits.events_kept)

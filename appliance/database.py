@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -17,15 +18,22 @@ from typing import Any, Final
 
 import aiosqlite
 
+from appliance.database_copy import copy_database
 from appliance.migrations import MIGRATIONS
 
 BUSY_TIMEOUT_MS: Final = 10_000
 """Only a backup or an operator's sqlite3 shell can hold the file besides us; neither needs longer."""
+COPIES_KEPT: Final = 3
+"""Of databases before a change of their schema: as many as releases are kept."""
 Parameters = Sequence[Any] | dict[str, Any]
 
 
 class DatabaseError(Exception):
     """The database cannot be used; `str()` is one line with the remedy."""
+
+
+class CopyFailedError(Exception):
+    """There is no way back, so nothing is changed; one line."""
 
 
 class Database:
@@ -38,8 +46,9 @@ class Database:
         self._lock = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, migrations: Sequence[str] = MIGRATIONS) -> Database:
-        """Create or open the file (mode 0600) and bring its schema up to date.
+    async def open(cls, path: Path, migrations: Sequence[str] = MIGRATIONS, *, copies: Path | None = None) -> Database:
+        """Create or open the file (mode 0600) and bring its schema up to date. Before it changes an older one, it puts
+        a copy into the folder `copies`, if one is named: the way back of an upgrade.
 
         Raises `DatabaseError` if the file is damaged, cannot be written, or was written by a newer release.
         """
@@ -51,10 +60,10 @@ class Database:
         connections: list[aiosqlite.Connection] = []
         try:
             connections.append(await _connect(path))
-            await _migrate(connections[0], path, migrations)
+            await _migrate(connections[0], path, migrations, copies)
             connections.append(await _connect(path))
             await connections[1].execute("PRAGMA query_only=ON")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, CopyFailedError) as error:
             await _close_all(connections)
             raise DatabaseError(f"{path}: {error}; restore a backup or check the disk") from error
         except BaseException:
@@ -129,7 +138,20 @@ async def _connect(path: Path) -> aiosqlite.Connection:
     return connection
 
 
-async def _migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequence[str]) -> None:
+def copy_name(schema: int) -> str:
+    """Of a copy made now of a database with that schema."""
+    return f"schema-{schema}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:4]}.db"
+
+
+def copies_of(folder: Path, schema: int | None = None) -> list[Path]:
+    """The copies of that schema (None: of any), oldest first."""
+    found = folder.glob("schema-*-*.db" if schema is None else f"schema-{schema}-*.db")
+    return sorted(found, key=lambda copy: copy.stat().st_mtime_ns)
+
+
+async def _migrate(
+    connection: aiosqlite.Connection, path: Path, migrations: Sequence[str], copies: Path | None
+) -> None:
     async with connection.execute("PRAGMA user_version") as cursor:
         row = await cursor.fetchone()
     version = int(row[0]) if row else 0
@@ -138,6 +160,8 @@ async def _migrate(connection: aiosqlite.Connection, path: Path, migrations: Seq
             f"{path}: written by a newer release (schema {version}, this one knows {len(migrations)}); "
             "install that release again, or restore the backup made before the upgrade"
         )
+    if copies is not None and 0 < version < len(migrations):
+        await asyncio.to_thread(_keep_copy, path, copies, version)
     for number, script in enumerate(migrations[version:], start=version + 1):
         try:
             await connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
@@ -145,6 +169,17 @@ async def _migrate(connection: aiosqlite.Connection, path: Path, migrations: Seq
             if connection.in_transaction:
                 await connection.execute("ROLLBACK")
             raise
+
+
+def _keep_copy(path: Path, folder: Path, schema: int) -> None:
+    """No migration without a way back. Raises CopyFailedError, sqlite3.Error."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_database(path, folder / copy_name(schema))
+        for old in copies_of(folder)[:-COPIES_KEPT]:
+            old.unlink()
+    except OSError as error:
+        raise CopyFailedError(f"no copy can be made in {folder} before its schema is changed: {error}") from error
 
 
 async def _close_all(connections: Iterable[aiosqlite.Connection]) -> None:

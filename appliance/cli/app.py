@@ -15,6 +15,7 @@ from appliance.cli import (
     bench,
     config,
     demo,
+    engine,
     events,
     history,
     logs,
@@ -29,6 +30,7 @@ from appliance.cli import (
     storage,
     token,
     webhook,
+    upgrade,
 )
 from appliance.cli.common import CommandError, Exit, fail
 from appliance.language import language_of, use_language
@@ -67,7 +69,7 @@ def build() -> typer.Typer:
     ) -> None:
         """Sixty WhatsApp accounts on one small server."""
 
-    for module in (run_commands, demo, status, events, history, audit, logs, config, pair):
+    for module in (run_commands, demo, status, events, history, audit, logs, config, pair, upgrade):
         module.register(app)
     app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
     app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")
@@ -77,6 +79,7 @@ def build() -> typer.Typer:
     app.add_typer(media.app, name="media", help="Stored statuses, deleted messages and view-once media.")
     app.add_typer(storage.app, name="storage", help="How much is stored, and what makes room.")
     app.add_typer(backup.app, name="backup", help="Backups: make, check, restore.")
+    app.add_typer(engine.app, name="engine", help="The WhatsApp engine: which one sessions have, and another one.")
     app.add_typer(token.app, name="token", help="Tokens: who may use the API over TCP.")
     app.add_typer(webhook.app, name="webhook", help="Who is told of events by a signed request.")
     app.add_typer(staging.app, name="staging", help="A WhatsApp of our own on loopback, for rehearsals.")

@@ -120,6 +120,20 @@ def info(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         print(f"{name:<17} {value}")
 
 
+@app.command("add-engine")
+def add_engine(
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="Folder in which another engine's package lies.")],
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a copy of another engine's library that trusts this network; `amda engine upgrade` does it by itself."""
+    made = _with_client(folder, lambda client: client.add_engine(engine.absolute()))
+    if as_json:
+        print_json(made)
+    else:
+        print(made.library)
+
+
 @app.command()
 def accounts(folder: FolderOption = None, as_json: JsonOption = False) -> None:
     """The accounts and their linked devices."""

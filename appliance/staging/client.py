@@ -79,6 +79,10 @@ class StagingClient:
     async def info(self) -> ct.NetworkInfo:
         return await self._call("info", ct.Nothing(), ct.NetworkInfo)
 
+    async def add_engine(self, folder: Path) -> ct.EngineCopy:
+        """A copy of another engine's library that trusts this network."""
+        return await self._call("add_engine", ct.AddEngine(folder=str(folder)), ct.EngineCopy)
+
     async def stats(self) -> ct.Stats:
         return await self._call("stats", ct.Nothing(), ct.Stats)
 

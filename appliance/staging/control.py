@@ -19,7 +19,7 @@ from appliance.staging.captures import captures_due
 from appliance.staging.codec.binary_xml import Node
 from appliance.staging.codec.jid import LID, Jid
 from appliance.staging.delivery import Pending
-from appliance.staging.errors import RequestError
+from appliance.staging.errors import LibraryError, RequestError
 
 if TYPE_CHECKING:
     from appliance.staging.network import Network
@@ -43,6 +43,7 @@ class Control:
         self._table: dict[str, tuple[type[msgspec.Struct], _Handler]] = {
             "info": (ct.Nothing, self._info),
             "stats": (ct.Nothing, self._stats),
+            "add_engine": (ct.AddEngine, self._add_engine),
             "accounts": (ct.Nothing, self._accounts),
             "add_account": (ct.AddAccount, self._add_account),
             "type_code": (ct.TypeCode, self._type_code),
@@ -102,6 +103,12 @@ class Control:
 
     async def _stats(self, _: ct.Nothing) -> ct.Stats:
         return self._network.stats()
+
+    async def _add_engine(self, request: ct.AddEngine) -> ct.EngineCopy:
+        try:
+            return ct.EngineCopy(library=str(await self._network.add_engine(Path(request.folder))))
+        except (LibraryError, OSError) as error:
+            raise RequestError(str(error)) from error
 
     async def _journal(self, request: ct.JournalQuery) -> ct.JournalPage:
         wait_s = min(max(request.wait_s, 0.0), MAX_WAIT_S)

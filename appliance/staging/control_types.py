@@ -287,6 +287,17 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float
 
 
+class AddEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a copy of another engine's library that trusts this network."""
+
+    folder: str
+    """Where that engine's package lies."""
+
+
+class EngineCopy(msgspec.Struct, frozen=True, kw_only=True):
+    library: str
+
+
 class Nothing(msgspec.Struct, frozen=True, kw_only=True):
     pass
 

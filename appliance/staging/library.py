@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
+from appliance.build import ENGINE_VARIABLE
 from appliance.staging.errors import LibraryError
 
 WHATSAPP_ROOT_KEY: Final = bytes.fromhex("142375574d0a587166aae71ebe516437c4a28b73e3695c6ce1f7f9545da8ee6b")
@@ -25,13 +26,20 @@ def find_engine_library() -> Path:
 
     Raises LibraryError if the engine is not installed or has no library for this machine.
     """
-    machine = _MACHINES.get(platform.machine().lower())
-    if machine is None:
-        raise LibraryError(f"the engine has no library for this machine ({platform.machine()}); x86-64 and arm64 work")
+    if own := os.environ.get(ENGINE_VARIABLE):
+        return library_in(Path(own))
     spec = PathFinder.find_spec("neonize")
     if spec is None or not spec.submodule_search_locations:
         raise LibraryError("the engine (neonize) is not installed in this environment; run ./install.sh")
-    library = Path(next(iter(spec.submodule_search_locations))) / f"neonize-linux-{machine}.so"
+    return library_in(Path(next(iter(spec.submodule_search_locations))).parent)
+
+
+def library_in(engine: Path) -> Path:
+    """The library of an engine whose package lies in this folder. Raises LibraryError."""
+    machine = _MACHINES.get(platform.machine().lower())
+    if machine is None:
+        raise LibraryError(f"the engine has no library for this machine ({platform.machine()}); x86-64 and arm64 work")
+    library = engine / "neonize" / f"neonize-linux-{machine}.so"
     if not library.is_file():
         raise LibraryError(f"the engine's library {library.name} is missing in {library.parent}; install neonize again")
     return library

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from appliance.build import ENGINE_VARIABLE, staging_copy
 from appliance.certificates import system_bundle
 from appliance.sockets import PeerError
 from appliance.staging import library, tls
@@ -179,9 +180,19 @@ class Network:
         self.store.flush()
         return pairs[0], pairs[1]
 
+    async def add_engine(self, engine: Path) -> Path:
+        """A copy of another engine's library (of the engine in that folder) that trusts this network. Raises
+        LibraryError, OSError."""
+        root, _ = self._keys()
+        return await asyncio.to_thread(self._patch, library.library_in(engine), staging_copy(engine), root)
+
     def _patched_library(self, root: KeyPair) -> Path:
         source = self._engine_library or library.find_engine_library()
-        target = self._folder / f"staging-{source.name}"
+        own = os.environ.get(ENGINE_VARIABLE)
+        return self._patch(source, staging_copy(Path(own)) if own else f"staging-{source.name}", root)
+
+    def _patch(self, source: Path, name: str, root: KeyPair) -> Path:
+        target = self._folder / name
         stamp = f"{source} {source.stat().st_size} {source.stat().st_mtime_ns} {root.public.hex()}"
         stamp_file = target.with_suffix(".origin")
         if not (target.exists() and stamp_file.exists() and stamp_file.read_text() == stamp):

@@ -68,6 +68,12 @@ install_server() {
         echo "$release"
         return 0
     fi
+    if [ "$action" = switch ]; then
+        STEPS=8
+        switch
+        return 0
+    fi
+    check_upgrade
     install_all
 }
 
@@ -101,6 +107,33 @@ install_all() {
     step "is it well?"
     prove
     summary
+}
+
+# What an upgrade changes at once. Daemon and sessions it starts anew itself, the sessions one by one.
+switch() {
+    stage
+    step "where media goes"
+    choose_store
+    step "secrets and settings"
+    settings
+    step "programs and units"
+    redis_program
+    minio_files
+    proxy_files
+    switch_release
+    units
+    step "what sessions do not notice"
+    start_services "$STORE" amda-redis.service "$PROXY"
+}
+
+# An upgrade that was interrupted knows what is half done; a whole installation in between would not.
+check_upgrade() {
+    for state in "$OPT"/upgrade/*.json; do
+        if [ -r "$state" ] && grep -q '"outcome": null' "$state"; then
+            fail 37 "an upgrade has no end yet ($state)" \
+                "amda upgrade --status tells how far it is; amda upgrade goes on, amda upgrade --rollback goes back"
+        fi
+    done
 }
 
 open_log() {

@@ -43,10 +43,13 @@ is_stale() {
     case " $restart " in *" $1 "*) systemctl is-active --quiet "$1" ;; *) return 1 ;; esac
 }
 
+# start_services [UNIT…]: only these, and only those of them that this machine has; without any, all.
 start_services() {
     if would "start $(chosen) $TARGET, and again what changed"; then return 0; fi
     if is_stale systemd-journald.service; then run systemctl restart systemd-journald.service; fi
+    only=" $* "
     for unit in $(chosen) $TARGET; do
+        case $only in '  ' | *" $unit "*) ;; *) continue ;; esac
         if is_stale "$unit"; then
             note "restarting $unit"
             run systemctl restart "$unit" || unit_failed "$unit"

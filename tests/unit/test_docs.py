@@ -20,7 +20,7 @@ ROUTE_TABLE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S+)` \|", re.MULT
 ROUTE_CODE = re.compile(r'^ +(?:return \()?(get|post|put|patch|delete)\(\s*(?:"([^"]+)"|([A-Z_]+))', re.MULTILINE)
 COMMAND = re.compile(r"(?:\.venv/bin/|[`\"': ])amda ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?")
 """A command as a reader would type it: after a blank, a quote or the folder, in lower case."""
-COMING = frozenset({"engine"})
+COMING: frozenset[str] = frozenset()
 """Commands that remedies in the code name already and that come with their own issues; this set only shrinks."""
 
 
