@@ -23,8 +23,9 @@ INSTALLER_S: Final = 1800.0
 """It downloads 110 MB, over a slow line too."""
 UNIT_S: Final = 150.0
 """A start may take 120 s (TimeoutStartSec), a stop 30."""
-PROGRAM_S: Final = 300.0
-"""Programs of a release: copying a large database takes seconds, a fork server's change 90 at the very most."""
+PROGRAM_S: Final = 3600.0
+"""Programs of a release: copying a large database takes seconds, a fork server's change 90 at the very most; a backup
+with media may take long."""
 ANSWER_S: Final = 10.0
 _OURS: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 """What leads our interpreter to our code must not mislead another release's."""

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.backup.record import read_record
 from appliance.build import ENGINE_VARIABLE, build_name
 from appliance.model import SessionState
 from appliance.upgrade import engines
@@ -99,6 +100,14 @@ class MachineSite:
             as_owner=True,
         )
         self._machine.tell(f"backup: {made}")
+        if read_record(paths.backups).last_run is not None:
+            await self._machine.program(
+                str(self._machine.current),
+                *("appliance", "backup", "run", "--reason", "before-upgrade", "--config", str(self._machine.config)),
+                fault=Fault.NO_BACKUP,
+                as_owner=True,
+            )
+            self._machine.tell("backup: and one of everything, encrypted (amda backup list)")
         return msgspec.structs.replace(journal, backup=made)
 
     # ---- forwards and back
