@@ -29,8 +29,8 @@ from appliance.cli import (
     status,
     storage,
     token,
-    webhook,
     upgrade,
+    webhook,
 )
 from appliance.cli.common import CommandError, Exit, fail
 from appliance.language import language_of, use_language
