@@ -20,6 +20,8 @@ from appliance.redis_server import service_configuration
 SERVER = {
     "AMDA_PATHS_STATE_DIR": "/var/lib/amda",
     "AMDA_PATHS_RUN_DIR": "/run/amda",
+    "AMDA_BACKUP_PATH": "/var/lib/amda-backup",
+    "AMDA_BACKUP_KEY_FILE": "/etc/amda/secrets/backup-key",
     "AMDA_REDIS_URL": "unix:///run/amda-redis/redis.sock",
     "AMDA_REDIS_OWN": "false",
     "AMDA_REDIS_USER": "amda",

@@ -100,16 +100,16 @@ put_file() {
     did "wrote $target" "$@"
 }
 
-# make_secret PATH OWNER: random and readable by its users only; one that is there is never touched.
+# make_secret PATH OWNER [MODE]: random and readable by its users only; one that is there is never touched.
 make_secret() {
     if [ -s "$1" ]; then return 0; fi
-    if would "make a secret: $1 ($2, 0640)"; then return 0; fi
+    if would "make a secret: $1 ($2, ${3-0640})"; then return 0; fi
     (
         umask 077
         head -c 30 /dev/urandom | base64 | tr '+/' '-_' >"$1.amda-new"
     )
     chown "$2" "$1.amda-new"
-    chmod 0640 "$1.amda-new"
+    chmod "${3-0640}" "$1.amda-new"
     mv -f "$1.amda-new" "$1"
     did "made the secret $1"
 }

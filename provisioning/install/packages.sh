@@ -9,6 +9,7 @@ packages() {
     use_brought_python
     if ! has_python; then want_python; fi
     want curl curl
+    want_restic
     [ -r "$prefix/etc/ssl/certs/ca-certificates.crt" ] || missing="$missing ca-certificates"
     want_proxy
     if [ -z "$missing" ]; then
@@ -17,6 +18,15 @@ packages() {
         install_packages
     fi
     if ! has_python && [ -z "$dry_run" ]; then bring_python; fi
+}
+
+# The appliance works without backups, and says that it has none.
+want_restic() {
+    if [ -n "$offline" ] && ! command -v restic >/dev/null 2>&1; then
+        note "note: offline, and there is no restic: backups wait until it is installed (apt-get install restic)"
+        return 0
+    fi
+    want restic restic
 }
 
 install_packages() {

@@ -16,6 +16,8 @@ BIN=$prefix/usr/local/bin
 STATE=$prefix/var/lib/amda
 REDIS_STATE=$prefix/var/lib/amda-redis
 MINIO_STATE=$prefix/var/lib/amda-minio
+# Where backups go until another place is set, best another disk's mount point.
+BACKUP_STATE=$prefix/var/lib/amda-backup
 LOGS=$prefix/var/log/amda
 LOG=$LOGS/install.log
 # What a former run was told, so that a later one need not be told again.
@@ -27,6 +29,10 @@ WRITTEN=$ETC/.written
 SERVICES='amda-redis.service amda-sessions.service amda.service'
 STORE=amda-minio.service
 TARGET=amda.target
+BACKUP=amda-backup.service
+TIMER=amda-backup.timer
+# When it ran last, as systemd notes it.
+TIMER_STAMP=$prefix/var/lib/systemd/timers/stamp-$TIMER
 
 # The files that make a release.
 RELEASE_PARTS='install.sh pyproject.toml requirements.lock README.md CHANGELOG.md appliance tui systemd provisioning scripts docs'

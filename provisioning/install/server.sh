@@ -165,5 +165,6 @@ summary() {
     fi
     say "installed in $took s. What changed is in $LOG."
     say "  link a session:  amda pair NAME --phone +221…"
+    say "  keep the backups' key elsewhere:  amda backup key"
     say "  look:            amda status   amda session list   journalctl -u amda -u amda-sessions"
 }

@@ -14,12 +14,12 @@ chosen() {
     words=$SERVICES
     if [ "$store" = minio ]; then words="$STORE $words"; fi
     if [ -n "$domain" ]; then words="$words $PROXY"; fi
-    echo "$words"
+    echo "$words $TIMER"
 }
 
 units() {
     reload=
-    for unit in $(chosen) $TARGET; do
+    for unit in $(chosen) $BACKUP $TARGET; do
         before=$changed
         put_file "$root/systemd/$unit" "$UNITS/$unit" 0644 root:root "$unit"
         if [ "$changed" != "$before" ]; then reload=yes; fi
@@ -28,6 +28,7 @@ units() {
     put_file "$root/provisioning/journald.conf" "$JOURNALD/amda.conf" 0644 root:root systemd-journald.service
     if [ -n "$reload" ]; then run systemctl daemon-reload; fi
     enable "$TARGET"
+    enable "$TIMER"
     if [ "$store" = minio ]; then enable "$STORE"; fi
     if [ -n "$domain" ]; then enable "$PROXY"; else leave_proxy; fi
 }

@@ -16,6 +16,7 @@ users() {
     make_dir "$OPT/bin" 0755 root:root
     make_dir "$ETC" 0755 root:root
     make_dir "$SECRETS" 0750 root:amda
+    make_dir "$BACKUP_STATE" 0700 amda:amda
 }
 
 # As the release that is to run, with nothing of the caller's Python.
@@ -23,6 +24,8 @@ release_python() { (cd / && env -u PYTHONPATH -u PYTHONHOME "$release/.venv/bin/
 
 settings() {
     make_secret "$SECRETS/redis-password" root:amda
+    # Without it no backup can be read. Only the appliance's user has it; an operator is shown it: amda backup key
+    make_secret "$SECRETS/backup-key" amda:amda 0600
     save_choices
     s3_login
     if would "write $ETC/amda.toml, $ETC/redis.conf (unless edited)"; then return 0; fi

@@ -3,14 +3,14 @@
 
 uninstall() {
     step "stop"
-    for unit in $TARGET "$PROXY" amda.service amda-sessions.service amda-minio.service amda-redis.service; do
+    for unit in "$TIMER" "$BACKUP" $TARGET "$PROXY" amda.service amda-sessions.service amda-minio.service amda-redis.service; do
         if systemctl cat "$unit" >/dev/null 2>&1; then
             # A session says goodbye to WhatsApp and stays linked there.
             run systemctl disable --now "$unit" || fail 32 "$unit cannot be stopped" "systemctl status $unit"
         fi
     done
     step "remove programs, units and links"
-    for unit in $TARGET $SERVICES "$STORE" "$PROXY"; do
+    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE" "$PROXY"; do
         remove "$UNITS/$unit" "$UNITS/$unit.new"
     done
     remove "$JOURNALD/amda.conf" "$BIN/amda" "$BIN/amda-tui" "$OPT" "$prefix/run/amda" "$prefix/run/amda-redis"
@@ -20,12 +20,12 @@ uninstall() {
     if [ -d "$JOURNALD" ] && [ -z "$dry_run" ]; then rmdir "$JOURNALD" 2>/dev/null || :; fi
     run systemctl daemon-reload
     if [ -z "$purge" ]; then
-        say "The data is kept: $ETC (settings, secrets), $STATE, $REDIS_STATE, $MINIO_STATE. install.sh takes it up again;"
-        say "  install.sh uninstall --purge deletes it."
+        say "The data is kept: $ETC (settings, secrets), $STATE, $REDIS_STATE, $MINIO_STATE, $BACKUP_STATE."
+        say "  install.sh takes it up again; install.sh uninstall --purge deletes it."
         return 0
     fi
     step "remove all data"
-    remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE" "$PROXY_STATE"
+    remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE" "$PROXY_STATE" "$BACKUP_STATE" "$TIMER_STAMP"
     for user in amda amda-redis amda-minio amda-proxy; do
         if id "$user" >/dev/null 2>&1; then
             run userdel "$user" || fail 34 "the user $user cannot be removed: $(tail -n 1 "$LOG")" \
@@ -46,7 +46,7 @@ forget_written() {
 
 confirm_purge() {
     if [ -z "$purge" ] || [ -n "$yes" ] || [ -n "$dry_run" ]; then return 0; fi
-    say "This deletes every login and all media of this appliance, for good. Type 'delete' to go on:"
+    say "This deletes every login, all media and the backups in $BACKUP_STATE, for good. Type 'delete' to go on:"
     answer=
     { read -r answer </dev/tty; } 2>/dev/null || say "  (no terminal to answer on: add --yes)"
     [ "$answer" = delete ] || fail 36 "nothing was deleted" "type 'delete' when asked, or add --yes"

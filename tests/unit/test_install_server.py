@@ -42,6 +42,7 @@ case "$name $*" in
         if [ -n "${FAKE_APT_ERROR-}" ]; then echo "E: $FAKE_APT_ERROR"; exit 100; fi
         cp "$0" "${0%/*}/curl"
         cp "$0" "${0%/*}/caddy"
+        cp "$0" "${0%/*}/restic"
         ;;
     "date +%s") echo "${FAKE_NOW-1795000000}" ;;
     date*) echo 2026-11-23 ;;
@@ -103,6 +104,7 @@ esac
 """
 STAND_INS = (
     *("id", "useradd", "userdel", "apt-get", "date", "df", "timedatectl", "curl", "systemctl", "journalctl", "chown"),
+    "restic",
 )
 UNITS = ("amda-redis.service", "amda-sessions.service", "amda.service")
 
@@ -218,6 +220,7 @@ def test_it_installs_and_a_second_run_changes_nothing(server: Server) -> None:
     assert "installed in" in done.stderr
     assert [call for call in server.calls if call.startswith("systemctl start")] == [
         *(f"systemctl start {unit}" for unit in UNITS),
+        "systemctl start amda-backup.timer",
         "systemctl start amda.target",
     ]
     before = server.files()
@@ -234,7 +237,8 @@ def test_dry_run_says_everything_and_changes_nothing(server: Server) -> None:
     done = server.install("--dry-run")
     assert done.returncode == 0, done.stderr
     assert server.files() == before
-    for said in ("useradd", "amda.toml", *UNITS, "redis-password", "/opt/amda/releases/"):
+    secrets = ("backup-key", "redis-password")
+    for said in ("useradd", "amda.toml", *UNITS, "amda-backup.timer", *secrets, "/opt/amda/releases/"):
         assert said in done.stderr
     assert not [call for call in server.calls if re.match(r"useradd|apt-get|systemctl (start|enable)|chown", call)]
 
@@ -245,9 +249,14 @@ def test_secrets_are_made_once_and_shut(server: Server) -> None:
     first = secret.read_text()
     assert len(first.strip()) == 40
     assert stat.S_IMODE(secret.stat().st_mode) == 0o640
+    key = server.machine / "etc/amda/secrets/backup-key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert key.read_text() not in server.read("var/log/amda/install.log")
+    before = key.read_text()
     shutil.rmtree(server.machine / "opt/amda")
     server.install()
     assert secret.read_text() == first
+    assert key.read_text() == before
 
 
 def test_edited_settings_are_kept_and_the_new_default_lies_beside_them(server: Server) -> None:
@@ -337,6 +346,16 @@ def test_broken_apt_and_the_next_run_completes(server: Server) -> None:
     assert done.returncode == 28
     assert "Unable to fetch some archives" in done.stderr
     assert server.install().returncode == 0
+
+
+def test_restic_is_brought_and_its_absence_offline_stops_nothing(server: Server) -> None:
+    (server.tools / "restic").unlink()
+    without = server.install(AMDA_INSTALL_BUNDLE=str(server.machine))
+    assert without.returncode == 0, without.stderr
+    assert "backups wait until it is installed" in without.stderr
+    server.forget_calls()
+    assert server.install().returncode == 0
+    assert "apt-get -q -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends restic" in server.calls
 
 
 def test_too_old_a_python_is_told_and_another_one_brought(server: Server) -> None:
