@@ -11,6 +11,7 @@ import msgspec
 from appliance.client_wire import Response
 from appliance.model import Category, MediaKind, MediaView
 from appliance.model_api import MediaPage
+from appliance.model_backup import BackupView
 from appliance.model_storage import (
     CheckRequest,
     JobView,
@@ -47,6 +48,10 @@ class StorageCalls:
         self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
     ) -> AbstractAsyncContextManager[Response]:
         raise NotImplementedError
+
+    async def backup(self) -> BackupView:
+        """How backups are."""
+        return await self._call("GET", "/v1/backup", BackupView)
 
     async def search_media(
         self,

@@ -19,6 +19,7 @@ from appliance.api.documentation import described_table
 from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
 from appliance.api.status import Health
+from appliance.backup.lease_keeper import LeaseKeeper
 from appliance.config import LoadedSettings, Settings
 from appliance.database import Database, DatabaseError
 from appliance.events import EventBus, StateEvents
@@ -76,13 +77,14 @@ async def _run(loaded: LoadedSettings) -> None:
         node_id = await database.node_id()
         bus = EventBus(database, settings.limits.events_kept)
         await bus.load()
+        lease = await stack.enter_async_context(LeaseKeeper.open(settings, database, node_id))
 
         media = await stack.enter_async_context(MediaRoom.open(settings, database, bus))
 
         fork = await stack.enter_async_context(ForkServerClient(paths.fork_socket))
         ledger = Ledger(database, wall, whatsapp=configured_whatsapp_version(settings))
         sessions = SessionService(
-            settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id, wall=wall
+            settings=settings, database=database, fork=fork, ledger=ledger, node_id=node_id, ownership=lease, wall=wall
         )
         live = live_source(sessions, lambda: health.readiness(), media.keeper.quota_use)
         node = platform.node() or node_id
@@ -91,11 +93,8 @@ async def _run(loaded: LoadedSettings) -> None:
         )
         await history.load()
         stack.push_async_callback(history.close)
-        sessions.on_event(media.intake.on_event)
-        sessions.on_drain(media.intake.drain)
-        sessions.on_remove(media.intake.on_remove)
-        sessions.on_remove(history.on_remove)
-        sessions.on_change(history.on_change)
+        media.listen(sessions)
+        history.listen(sessions)
         sessions.on_change(StateEvents(bus).on_change)
         await sessions.load()
         stack.push_async_callback(sessions.close)
@@ -117,7 +116,7 @@ async def _run(loaded: LoadedSettings) -> None:
             pairing,
             lambda: media.state,
             paths.state_dir,
-            *(watch.trouble, lambda: watch.used.capture.min_free_bytes),
+            *(lambda: watch.trouble() + lease.trouble(), lambda: watch.used.capture.min_free_bytes),
         )
         access = await Access.open(database, settings.api)
         resources = all_resources(
@@ -131,6 +130,7 @@ async def _run(loaded: LoadedSettings) -> None:
             pairing=pairing,
             media=media,
             history=history,
+            lease=lease,
             fork_server=lambda: fork.hello.pid if fork.hello else None,
         )
         routes = described_table(*resources, *access.resources())
@@ -142,7 +142,8 @@ async def _run(loaded: LoadedSettings) -> None:
         manager.ready()
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
         await run_until(
-            *(stop, media.intake.run(), media.keeper.run(), history.run(), watch.run(), api.run()), manager.keep_alive()
+            *(stop, media.intake.run(), media.keeper.run(), history.run(), watch.run(), api.run()),
+            *(lease.run(sessions), manager.keep_alive()),
         )
         manager.stopping()
         _log.info("the daemon ends; sessions go on")

@@ -44,6 +44,10 @@ _CHANGES: Final[dict[str, SettingChange]] = {
         ),
         SettingChange.LIVE,
     ),
+    **dict.fromkeys(
+        (f"backup.{key}" for key in ("media", "keep_daily", "keep_weekly", "keep_monthly", "verify_days")),
+        SettingChange.LIVE,
+    ),
     "limits.sessions": SettingChange.LIVE,
     "limits.worker_memory_bytes": SettingChange.SESSION,
     "limits.heartbeat_s": SettingChange.SESSION,

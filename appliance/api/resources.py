@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from appliance.api.alerts import AlertsResource
+from appliance.api.backup import BackupResource
 from appliance.api.config import ConfigResource
 from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
@@ -17,6 +18,7 @@ from appliance.api.status import Health, StatusResource
 from appliance.api.storage import StorageResource
 from appliance.api.system import SystemResource
 from appliance.api.webhooks import WebhooksResource
+from appliance.backup.lease_keeper import LeaseKeeper
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.history.all_logs import AllLogs, stores_finder
@@ -42,6 +44,7 @@ def all_resources(
     pairing: PairingService,
     media: MediaRoom,
     history: HistoryService,
+    lease: LeaseKeeper,
     fork_server: Callable[[], int | None],
 ) -> Sequence[Resource]:
     """In the order in which they are documented. `fork_server`: number of its process, None while it is away."""
@@ -50,6 +53,7 @@ def all_resources(
         PairingsResource(pairing),
         MediaResource(media.index, media.vault, media.aside, media.compressor, lambda: media.state),
         StorageResource(media),
+        BackupResource(lease),
         HistoryResource(history, store_finder(database)),
         AlertsResource(history.alerts, history.persons),
         EventsResource(bus),

@@ -7,14 +7,20 @@ more. A repository that cannot be reached stops nobody: whoever ran goes on.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import platform
+import sqlite3
 import time
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from appliance.backup.adoption import LINEAGE, TERM
 from appliance.backup.errors import BackupError, BackupTrouble
 from appliance.backup.repository import Repository
+from appliance.model_backup import LeaseView
 
 NAME: Final = "amda-lease.json"
 RENEW_S: Final = 60.0
@@ -108,3 +114,44 @@ def taken_over(found: Lease | None, lineage: str, node_id: str, host: str, term:
     """The lease of a machine that takes over: its term is above every other."""
     highest = max(term, found.term if found is not None else 0)
     return Lease(lineage=lineage, node_id=node_id, host=host, term=highest + 1, renewed_at=time.time())
+
+
+def claim_of(database: Path) -> Claim:
+    """What this machine's database says of it. Raises BackupError if there is none."""
+    if not database.exists():
+        raise BackupError(
+            f"there is no appliance in {database.parent}", "Name its settings: --config FILE", BackupTrouble.NOT_FOUND
+        )
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as own:
+        rows = own.execute("SELECT key, value FROM meta WHERE key IN ('node_id', ?, ?)", (LINEAGE, TERM)).fetchall()
+    known = dict(rows)
+    node_id = str(known.get("node_id", ""))
+    return Claim(lineage=str(known.get(LINEAGE, node_id)), node_id=node_id, term=int(known.get(TERM, 0)))
+
+
+async def take_lease(repository: Repository, claim: Claim) -> Lease:
+    """Make these sessions this machine's again, whoever had them; a running daemon reads it at its next renewal.
+
+    Raises BackupError, also for a repository of another appliance.
+    """
+    found = await read_lease(repository)
+    if judge(found, claim) is Verdict.FOREIGN:
+        raise BackupError(
+            f"the {repository.name} holds the backups of another appliance",
+            "Name another one: backup.path, backup.bucket",
+            BackupTrouble.REFUSED,
+        )
+    lease = taken_over(found, claim.lineage, claim.node_id, platform.node(), claim.term)
+    await write_lease(repository, lease)
+    return lease
+
+
+def view_of(lease: Lease, node_id: str) -> LeaseView:
+    """As CLI and API show it to the machine `node_id`."""
+    return LeaseView(
+        node_id=lease.node_id,
+        host=lease.host,
+        term=lease.term,
+        renewed_at=lease.renewed_at,
+        ours=lease.node_id == node_id,
+    )

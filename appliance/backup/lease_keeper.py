@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
 
+from appliance.backup.adoption import LINEAGE, SUPERSEDED, TERM
 from appliance.backup.errors import BackupError
-from appliance.backup.lease import RENEW_S, Claim, Lease, Verdict, judge, read_lease, write_lease
+from appliance.backup.lease import RENEW_S, Claim, Lease, Verdict, judge, read_lease, view_of, write_lease
 from appliance.backup.record import read_record
 from appliance.backup.repository import Repository, open_repository
 from appliance.config import Settings
 from appliance.database import Database
+from appliance.interfaces import SessionControl
+from appliance.model import SessionState
 from appliance.model_api import DegradedPart
-from appliance.model_backup import BackupView, LeaseView
+from appliance.model_backup import BackupView
+from appliance.problems import ProblemError
+from appliance.sessions.memory import RESTING
 
 FIRST_S: Final = 3.0
 """How long the daemon's start waits for the repository; what was known the last time counts if it does not answer."""
 STEP_S: Final = 30.0
 """A repository on a network folder that hangs: the next renewal tries again."""
-LINEAGE: Final = "lineage"
-TERM: Final = "lease_term"
-SUPERSEDED: Final = "superseded_by"
-"""Keys of the table `meta`."""
+
+_ENDED: Final = frozenset(RESTING | {SessionState.STOPPED})
+"""States of sessions that do not run."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,10 +48,10 @@ class LeaseKeeper:
         self._repository: Repository = open_repository(settings.backup)
         self._found: Lease | None = None
         self._error = ""
-        self._step_down: Callable[[], Awaitable[None]] | None = None
 
     @classmethod
-    async def open(cls, settings: Settings, database: Database, node_id: str) -> LeaseKeeper:
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings, database: Database, node_id: str) -> AsyncIterator[LeaseKeeper]:
         """Look once, for a moment, so that a machine that was replaced starts nothing."""
         await database.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (LINEAGE, node_id))
         rows = await database.fetch_all(
@@ -56,11 +61,10 @@ class LeaseKeeper:
         claim = Claim(lineage=known[LINEAGE], node_id=node_id, term=int(known.get(TERM, 0)))
         keeper = cls(settings, database, claim, known.get(SUPERSEDED, ""))
         await keeper._renew(FIRST_S)
-        return keeper
-
-    def on_superseded(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Called when another machine has taken over: end what runs."""
-        self._step_down = callback
+        try:
+            yield keeper
+        finally:
+            await keeper._repository.close()
 
     def may_run(self, session: str, node_id: str) -> bool:  # noqa: ARG002 - the protocol's arguments
         """Unless another machine has taken over."""
@@ -93,32 +97,18 @@ class LeaseKeeper:
             repository=self._repository.name,
             media=self._settings.backup.media,
             record=read_record(self._settings.paths.backups),
-            lease=None
-            if lease is None
-            else LeaseView(
-                node_id=lease.node_id,
-                host=lease.host,
-                term=lease.term,
-                renewed_at=lease.renewed_at,
-                ours=lease.node_id == self._claim.node_id,
-            ),
+            lease=None if lease is None else view_of(lease, self._claim.node_id),
             lease_error=self._error,
             superseded=bool(self._superseded_by),
         )
 
-    async def run(self) -> None:
-        """Renew it for ever."""
-        if self._superseded_by:
-            await self._end_sessions()
+    async def run(self, sessions: SessionControl) -> None:
+        """Renew it for ever; end what runs when another machine has taken over."""
         while True:
+            if self._superseded_by:
+                await self._end(sessions)
             await asyncio.sleep(RENEW_S)
-            before = self._superseded_by
             await self._renew(STEP_S)
-            if self._superseded_by and not before:
-                await self._end_sessions()
-
-    async def close(self) -> None:
-        await self._repository.close()
 
     async def _renew(self, limit_s: float) -> None:
         try:
@@ -163,7 +153,12 @@ class LeaseKeeper:
     async def _set(self, key: str, value: str) -> None:
         await self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
-    async def _end_sessions(self) -> None:
-        _log.error("another machine has taken over the sessions; they end here", machine=self._superseded_by)
-        if self._step_down is not None:
-            await self._step_down()
+    async def _end(self, sessions: SessionControl) -> None:
+        for view in await sessions.list():
+            if view.state in _ENDED:
+                continue
+            _log.error("another machine runs this session now", session=view.id, machine=self._superseded_by)
+            try:
+                await sessions.stop(view.id)
+            except ProblemError as error:  # busy: it is tried again with the next renewal
+                _log.warning("a session cannot be stopped now", session=view.id, reason=str(error))

@@ -56,7 +56,7 @@ def make_owned(folder: Path) -> None:
     """Make a folder that nobody else can look into, and that belongs to whom the folder around it belongs to."""
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True)
-        _give(folder, folder.parent)
+        give_like(folder, folder.parent)
 
 
 def write_private(path: Path, content: bytes, owner: Path | None = None) -> None:
@@ -70,14 +70,15 @@ def write_private(path: Path, content: bytes, owner: Path | None = None) -> None
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _give(part, owner or path.parent)
+        give_like(part, owner or path.parent)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
 
-def _give(path: Path, like: Path) -> None:
+def give_like(path: Path, like: Path) -> None:
+    """What root makes belongs to whom another path belongs to; others can give nothing away. Raises OSError."""
     if os.geteuid() == 0:
         status = like.stat()
         os.chown(path, status.st_uid, status.st_gid)

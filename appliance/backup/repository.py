@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+import msgspec
+
 from appliance.backup.errors import BackupError, BackupTrouble
 from appliance.backup.record import write_private
 from appliance.backup.settings import BackupSettings
@@ -77,6 +79,28 @@ def open_repository(settings: BackupSettings) -> Repository:
     if settings.kind is StorageKind.FOLDER:
         return FolderRepository(settings.path)
     return S3Repository(*settings.s3())
+
+
+def repository_at(place: str, settings: BackupSettings, credentials: Path | None) -> Repository:
+    """One that an operator names: a folder, or s3:URL/BUCKET; what is not said comes from the settings. Raises
+    BackupError of kind USAGE."""
+    if not place.startswith("s3:"):
+        path = Path(place).expanduser().absolute()
+        if not path.is_dir():
+            raise BackupError(f"--from: there is no folder {path}", "Name the folder of backups.", BackupTrouble.USAGE)
+        return FolderRepository(path)
+    endpoint, _, bucket = place[3:].rstrip("/").rpartition("/")
+    changes: dict[str, object] = {"kind": StorageKind.S3, "endpoint": endpoint, "bucket": bucket}
+    if credentials is not None:
+        changes["credentials"] = credentials.absolute()
+    try:
+        return S3Repository(*msgspec.structs.replace(settings, **changes).s3())
+    except ValueError as error:
+        reason, _, remedy = str(error).partition("; remedy: ")
+        remedy = "name it: --s3-credentials FILE" if "credentials" in reason else remedy
+        raise BackupError(
+            f"--from {place}: {reason}", f"{remedy[:1].upper()}{remedy[1:]}.", BackupTrouble.USAGE
+        ) from error
 
 
 class FolderRepository:

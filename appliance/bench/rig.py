@@ -106,7 +106,9 @@ class Rig:
     ) -> None:
         self._around = around
         self.folder = Path(tempfile.mkdtemp(prefix="amda-bench-"))
-        self.settings: Settings = load_settings(environ=self._environment(variables or {}))
+        self.environment = self._environment(variables or {})
+        """For programs that are to work with this appliance."""
+        self.settings: Settings = load_settings(environ=self.environment)
         self.network = StagingProcess(self.folder / "staging")
         self.appliance = EmbeddedAppliance(self.settings)
         self.cold_started = 0.0

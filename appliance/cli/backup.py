@@ -28,7 +28,7 @@ from appliance.cli.common import (
 
 if TYPE_CHECKING:
     from appliance.backup.work import Backups, Progress
-    from appliance.model_backup import BackupCheck, BackupRun
+    from appliance.model_backup import BackupCheck, BackupRun, LeaseView
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
@@ -116,6 +116,111 @@ def verify(
         f"backup {done.id}: {done.files} files of {done.sessions} sessions ({size(done.size)}) are as they were saved"
     )
     print(f"  {what}; {done.seconds:.1f} s")
+
+
+@app.command()
+def restore(
+    backup: Annotated[str | None, typer.Argument(metavar="[BACKUP]", help="Which one; otherwise the newest.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="PLACE", help="A folder, or s3:https://HOST/BUCKET; otherwise as the settings say."
+        ),
+    ] = None,
+    s3_credentials: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Login for an S3 of --from; otherwise backup.credentials.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key that was kept; - reads it from standard input.")
+    ] = None,
+    old_machine_is_off: Annotated[
+        bool,
+        typer.Option(
+            "--old-machine-is-off", help="The machine that made it is gone for sure: do not wait for its lease."
+        ),
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Set aside the sessions that this machine has, and take the backup's.")
+    ] = False,
+    media: Annotated[bool, typer.Option("--media/--no-media", help="Put saved media back, too.")] = True,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a backup's sessions, media and settings over; they come online without being linked again.
+
+    On a server it stops and starts the services itself. It refuses while another machine still runs these sessions.
+    """
+    from appliance.backup.restore import Wish, restore
+    from appliance.model_backup import RestoreReport
+
+    loaded = loaded_settings(config)
+    wish = Wish(
+        backup=backup,
+        key=None if key_file is None else _read_key(key_file),
+        old_machine_is_off=old_machine_is_off,
+        replace=replace,
+        with_media=media,
+    )
+
+    async def work() -> RestoreReport:
+        from appliance.backup.repository import repository_at
+
+        repository = None if source is None else repository_at(source, loaded.settings.backup, s3_credentials)
+        with _progress(quiet=as_json) as progress:
+            return await restore(loaded, wish, repository, progress)
+
+    report = _carried_out(work())
+    if as_json:
+        print_json(report)
+        return
+    print(f"backup {report.id} of {clock(report.made_at)} is in place: {len(report.sessions)} sessions")
+    if report.media is not None:
+        print(f"  {report.media} objects of media are back; {report.media_missing} were not in it")
+    for note in report.notes:
+        print(f"  {note}")
+    print("Watch them come online: amda session list")
+
+
+def _read_key(file: Path) -> str:
+    import getpass
+
+    try:
+        if str(file) == "-":
+            text = getpass.getpass("key of the backups: ") if sys.stdin.isatty() else sys.stdin.read()
+        else:
+            text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: the key cannot be read: {error}", "Name the file that it is kept in.") from error
+    if not (key := text.strip()):
+        raise CommandError("the key is empty", "Give the line that amda backup key has shown.", Exit.USAGE)
+    return key
+
+
+@app.command()
+def lease(
+    take: Annotated[
+        bool, typer.Option("--take", help="Say that these sessions are this machine's again; the other one stops.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which machine runs the sessions of these backups."""
+    found = _carried_out(_with_backups(config, lambda backups: _lease(backups, take=take)))
+    if as_json:
+        print_json(found)
+    elif found is None:
+        print("No machine has said so yet.")
+    else:
+        whose = "this machine" if found.ours else "ANOTHER machine"
+        print(f"{found.host} ({whose}), since restore {found.term}; it said so {clock(found.renewed_at)}")
+
+
+async def _lease(backups: Backups, *, take: bool) -> LeaseView | None:
+    from appliance.backup.lease import claim_of, read_lease, take_lease, view_of
+
+    claim = claim_of(backups.settings.paths.database)
+    found = await (take_lease(backups.repository, claim) if take else read_lease(backups.repository))
+    return None if found is None else view_of(found, claim.node_id)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import io
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -30,6 +30,9 @@ from appliance.model import SessionView
 from appliance.model_history import Disconnection, HistoryPage, HistoryStats, UptimeSpan, UptimeStrip
 from appliance.problems import invalid, not_found
 from appliance.webhooks.service import WebhookService
+
+if TYPE_CHECKING:
+    from appliance.sessions.service import SessionService
 
 _PRUNE_S: Final = HOUR_S
 """Retention is counted in days; once an hour is exact enough and costs nothing."""
@@ -101,6 +104,11 @@ class HistoryService:
         self._history_settings = settings.history
         self._alert_settings = settings.alerts
         self._webhook_settings = settings.webhooks
+
+    def listen(self, sessions: SessionService) -> None:
+        """What becomes of sessions is written down from now on."""
+        sessions.on_remove(self.on_remove)
+        sessions.on_change(self.on_change)
 
     async def on_change(self, view: SessionView) -> None:
         """Callback of the sessions' room: a session's state may have changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -32,6 +32,9 @@ from appliance.model_api import IntakeState, SettingList
 from appliance.model_storage import MoveReport, StorageJob
 from appliance.problems import invalid
 from appliance.settings_views import describe
+
+if TYPE_CHECKING:
+    from appliance.sessions.service import SessionService
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +71,12 @@ class MediaRoom:
             paths.backups,
             lambda: msgspec.json.format(msgspec.json.encode(SettingList(settings=list(describe(settings))))),
         )
+
+    def listen(self, sessions: SessionService) -> None:
+        """What sessions capture comes in from now on, and what is left of removed ones is dealt with."""
+        sessions.on_event(self.intake.on_event)
+        sessions.on_drain(self.intake.drain)
+        sessions.on_remove(self.intake.on_remove)
 
     async def apply_settings(self, settings: Settings) -> None:
         """New settings while everything runs; where media lies is not among them."""

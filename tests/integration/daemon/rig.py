@@ -16,6 +16,7 @@ from appliance.api.documentation import described_table
 from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
 from appliance.api.status import Health
+from appliance.backup.lease_keeper import LeaseKeeper
 from appliance.config import CONFIG_VARIABLE, LoadedSettings, read_settings
 from appliance.database import Database
 from appliance.events import EventBus
@@ -48,6 +49,7 @@ class ApiRig:
         access: Access,
         media: MediaRoom,
         history: HistoryService,
+        lease: LeaseKeeper,
         sessions: FakeSessions,
     ) -> None:
         self.settings = loaded.settings
@@ -77,6 +79,7 @@ class ApiRig:
                 pairing=self.pairing,
                 media=media,
                 history=history,
+                lease=lease,
                 fork_server=lambda: None,
             ),
             *access.resources(),
@@ -114,7 +117,8 @@ class ApiRig:
             redis = RedisClient(f"unix://{settings.paths.redis_socket}")
             stack.push_async_callback(redis.close)
             access = await Access.open(database, settings.api)
-            made = cls(loaded, environment, database, bus, redis, access, media, history, sessions)
+            lease = await stack.enter_async_context(LeaseKeeper.open(settings, database, "node"))
+            made = cls(loaded, environment, database, bus, redis, access, media, history, lease, sessions)
             await made.pairing.load()
             stack.push_async_callback(made.pairing.close)
             await stack.enter_async_context(made.server)
