@@ -32,17 +32,20 @@ class Terminal:
         self._environment = dict(environment)
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
         self._fd = -1
-        self._pid = 0
+        self.pid = 0
         self._arrived = asyncio.Event()
+        self._ended: asyncio.Task[tuple[int, int]] | None = None
         self.started = 0.0
+        self.status: int | None = None
+        """How the program ended: its exit status, or minus the signal that ended it; None: it runs."""
         self.output = bytearray()
         self.arrivals: list[tuple[float, int]] = []
         """When (monotonic), and how long the output was then."""
 
     async def __aenter__(self) -> Self:
         self.started = time.monotonic()
-        self._pid, self._fd = pty.fork()
-        if not self._pid:  # the child
+        self.pid, self._fd = pty.fork()
+        if not self.pid:  # the child
             with contextlib.suppress(OSError):
                 os.execvpe(self._command[0], self._command, self._environment)  # noqa: S606 - no shell, our own list
             os._exit(127)
@@ -56,21 +59,29 @@ class Terminal:
     ) -> None:
         asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(os.waitpid, self._pid, 0), END_S)
-            return
-        os.kill(self._pid, signal.SIGKILL)
-        await asyncio.to_thread(os.waitpid, self._pid, 0)
+        if self.status is None:
+            os.kill(self.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(END_S):
+                await self.ended()
+        except TimeoutError:
+            os.kill(self.pid, signal.SIGKILL)
+            await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until the program has ended by itself; how."""
+        if self._ended is None:
+            self._ended = asyncio.create_task(asyncio.to_thread(os.waitpid, self.pid, 0))
+        self.status = os.waitstatus_to_exitcode((await asyncio.shield(self._ended))[1])
+        return self.status
 
     def cpu_s(self) -> float:
         """CPU time of the program so far."""
-        return measure.cpu_seconds([self._pid])
+        return measure.cpu_seconds([self.pid])
 
     def rss_mib(self) -> float:
         """Resident memory, what is shared with others included."""
-        return int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
