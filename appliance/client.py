@@ -17,7 +17,7 @@ from appliance.client_access import AccessCalls
 from appliance.client_history import HistoryCalls
 from appliance.client_storage import StorageCalls
 from appliance.client_webhooks import WebhookCalls
-from appliance.client_wire import BrokenOffError, Response
+from appliance.client_wire import BrokenOffError, Query, Response
 from appliance.language import _
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
@@ -46,7 +46,6 @@ from appliance.model_api import (
     VersionView,
 )
 from appliance.model_capture import CaptureChange, CaptureView
-from appliance.model_doctor import DoctorReport
 from appliance.model_system import SystemView
 
 REQUEST_S: Final = 130.0
@@ -270,10 +269,6 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         """Memory and CPU of every part, and how the parts beside the daemon are."""
         return await self._get("/v1/system", SystemView)
 
-    async def doctor(self) -> DoctorReport:
-        """What the doctor finds from where the daemon is."""
-        return await self._get("/v1/doctor", DoctorReport)
-
     async def readiness(self) -> Readiness:
         return await self._get("/readyz", Readiness, accept=(200, 503))
 
@@ -301,7 +296,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         path: str,
         kind: type[T],
         body: msgspec.Struct | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         accept: tuple[int, ...] = (),
     ) -> T:
         async with self._request(method, path, query or {}, body=body, accept=accept) as response:
@@ -312,7 +307,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         self,
         method: str,
         path: str,
-        query: Mapping[str, str],
+        query: Query,
         *,
         body: msgspec.Struct | None = None,
         accept: tuple[int, ...] = (),

@@ -1,12 +1,13 @@
-"""The client's calls about tokens and the audit; `client.ApplianceClient` has them all."""
+"""The client's calls about tokens, the audit and the doctor; `client.ApplianceClient` has them all."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
+from appliance.client_wire import Query
 from appliance.model_access import (
     AuditEntry,
     AuditPage,
@@ -16,6 +17,7 @@ from appliance.model_access import (
     TokenView,
 )
 from appliance.model_api import Scope
+from appliance.model_doctor import DoctorReport
 
 _PAGE: Final = 1000
 
@@ -31,7 +33,7 @@ class AccessCalls:
         path: str,
         kind: type[T],
         body: msgspec.Struct | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
     ) -> T:
         raise NotImplementedError
 
@@ -50,6 +52,11 @@ class AccessCalls:
     async def revoke_token(self, token: str) -> TokenView:
         """By its id."""
         return await self._call("DELETE", f"/v1/tokens/{token}", TokenView)
+
+    async def doctor(self, only: Sequence[str] = ()) -> DoctorReport:
+        """What the daemon finds when it looks at itself and its machine; takes some seconds. `only`: these checks."""
+        query = [("only", name) for name in only]
+        return await self._call("GET", "/v1/doctor", DoctorReport, None, query)
 
     async def audit(
         self,

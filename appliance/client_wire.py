@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
 _PIECE_BYTES: Final = 256 * 1024
 """Read at a time; also what all headers together may have."""
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+"""Parameters of a request; pairs where a name comes several times."""
 _JSON_HEADERS: Final = "Content-Type: application/json\r\n"
 
 
@@ -80,7 +82,7 @@ class Response:
 
 @contextlib.asynccontextmanager
 async def request(
-    socket: str, method: str, path: str, query: Mapping[str, str], body: bytes | None, timeout_s: float
+    socket: str, method: str, path: str, query: Query, body: bytes | None, timeout_s: float
 ) -> AsyncIterator[Response]:
     """Ask once, on a connection of its own. `timeout_s`: until the headers have arrived.
 
@@ -101,7 +103,7 @@ async def request(
                 await writer.wait_closed()
 
 
-def _head(method: str, path: str, query: Mapping[str, str], body: bytes | None) -> bytes:
+def _head(method: str, path: str, query: Query, body: bytes | None) -> bytes:
     target = quote(path, safe="/") + (f"?{urlencode(query)}" if query else "")
     content = "" if body is None else f"{_JSON_HEADERS}Content-Length: {len(body)}\r\n"
     return f"{method} {target} HTTP/1.1\r\nHost: amda\r\nConnection: close\r\n{content}\r\n".encode()

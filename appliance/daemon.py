@@ -131,7 +131,7 @@ async def _run(loaded: LoadedSettings) -> None:
             media=media,
             history=history,
             lease=lease,
-            fork_server=lambda: fork.hello.pid if fork.hello else None,
+            fork=fork,
         )
         routes = described_table(*resources, *access.resources())
         api = await stack.enter_async_context(ApiServer(routes, paths.api_socket, settings.limits, access))

@@ -125,6 +125,19 @@ def describe(settings: Settings, loaded: LoadedSettings | None = None) -> Iterat
             )
 
 
+def secret_settings(loaded: LoadedSettings) -> list[str]:
+    """What in the settings file nobody else may read, as `section.key`: secrets, and URLs with a password."""
+    found = []
+    for name in sorted(loaded.from_file):
+        section, _, key = name.partition(".")
+        value = getattr(getattr(loaded.settings, section), key)
+        hint = typing.get_type_hints(SECTIONS[section], include_extras=True)[key]
+        texts = [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str)]
+        if (value and _is_secret(hint)) or any(hide_password(text) != text for text in texts):
+            found.append(name)
+    return found
+
+
 def hide_password(url: str) -> str:
     """Replace the password of a URL by dots.
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 import watchfiles
 
@@ -71,6 +72,10 @@ class SettingsWatch:
             f"{section}.{key} {NEEDS[change_of(section, key)]}"
             for section, key in differences(self.used, self._loaded.settings)
         ]
+
+    def in_force(self) -> LoadedSettings:
+        """The settings that count, and where they come from."""
+        return msgspec.structs.replace(self._loaded, settings=self.used)
 
     def views(self) -> list[SettingView]:
         """Every setting as it is in force."""

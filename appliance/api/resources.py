@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from appliance.api.alerts import AlertsResource
 from appliance.api.backup import BackupResource
 from appliance.api.config import ConfigResource
+from appliance.api.doctor import DoctorResource
 from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
 from appliance.api.logs import LogsResource
@@ -20,6 +22,7 @@ from appliance.api.system import SystemResource
 from appliance.api.webhooks import WebhooksResource
 from appliance.backup.lease_keeper import LeaseKeeper
 from appliance.database import Database
+from appliance.doctor.service import Doctor
 from appliance.events import EventBus
 from appliance.history.all_logs import AllLogs, stores_finder
 from appliance.history.logs import store_finder
@@ -27,9 +30,21 @@ from appliance.history.service import HistoryService
 from appliance.interfaces import SessionControl
 from appliance.media.room import MediaRoom
 from appliance.pairing.service import PairingService
+from appliance.protocol import ForkHello, WorkerProcess
 from appliance.recent_log import RECENT
 from appliance.settings_change import SettingsEditor
 from appliance.settings_watch import SettingsWatch
+
+
+class ForkServer(Protocol):
+    """Of the fork server's client, what is shown to people."""
+
+    @property
+    def hello(self) -> ForkHello | None:
+        """None while it is away."""
+        ...
+
+    async def list(self) -> Sequence[WorkerProcess]: ...
 
 
 def all_resources(
@@ -45,9 +60,9 @@ def all_resources(
     media: MediaRoom,
     history: HistoryService,
     lease: LeaseKeeper,
-    fork_server: Callable[[], int | None],
+    fork: ForkServer,
 ) -> Sequence[Resource]:
-    """In the order in which they are documented. `fork_server`: number of its process, None while it is away."""
+    """In the order in which they are documented."""
     return (
         SessionsResource(sessions, media.index, lambda: watch.used.limits.sessions),
         PairingsResource(pairing),
@@ -75,7 +90,10 @@ def all_resources(
             sessions=sessions,
             pairing=pairing,
             media=media,
-            fork_server=fork_server,
+            fork_server=lambda: fork.hello.pid if fork.hello else None,
+        ),
+        DoctorResource(
+            Doctor(loaded=watch.in_force, readiness=health.readiness, forked=fork.list, sessions=sessions.list)
         ),
         LogsResource(AllLogs(stores_finder(database), RECENT)),
     )

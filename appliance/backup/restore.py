@@ -33,8 +33,8 @@ from appliance.backup.settings_files import put_back
 from appliance.backup.work import Backups, Progress, work_folder
 from appliance.config import LoadedSettings, Settings, read_settings
 from appliance.lifecycle import make_private
-from appliance.media.room import open_store
 from appliance.media.settings import StorageKind
+from appliance.media.stores import open_store
 from appliance.model_backup import RestoreReport
 from appliance.pairing.redis_client import RedisClient
 from appliance.redis_server import RedisError, RedisServer

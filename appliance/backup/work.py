@@ -35,8 +35,8 @@ from appliance.backup.repository import Repository, open_repository
 from appliance.backup.restic import Restic, Snapshot, find_restic
 from appliance.backup.settings_files import become_owner, read_files
 from appliance.config import LoadedSettings, Settings
-from appliance.media.room import open_store
 from appliance.media.settings import StorageKind
+from appliance.media.stores import open_store
 from appliance.model_backup import BackupCheck, BackupRun, SavedBackup
 from appliance.pairing.redis_client import RedisClient
 

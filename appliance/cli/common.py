@@ -59,7 +59,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 class CommandError(Exception):
     """A command cannot go on: one line, what to do, and the exit status."""
 
-    def __init__(self, message: str, remedy: str = "", status: Exit = Exit.FAILED) -> None:
+    def __init__(self, message: str, remedy: str = "", status: int = Exit.FAILED) -> None:
         super().__init__(message)
         self.remedy = remedy
         self.status = status

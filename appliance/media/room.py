@@ -16,15 +16,14 @@ from appliance.events import EventBus
 from appliance.media.aside import SetAside
 from appliance.media.audit import Auditor, Progress
 from appliance.media.compression.compressor import Compressor
-from appliance.media.folder import FolderStore
 from appliance.media.holdings import Holdings
 from appliance.media.index import MediaIndex
 from appliance.media.intake import MediaIntake
 from appliance.media.jobs import StorageJobs
 from appliance.media.mover import Mover
-from appliance.media.s3_settings import read_credentials
-from appliance.media.settings import StorageKind, StorageSettings
-from appliance.media.store import ObjectStore, StoreError
+from appliance.media.settings import StorageKind
+from appliance.media.store import StoreError
+from appliance.media.stores import open_store
 from appliance.media.tending import StoreKeeper
 from appliance.media.usage import StorageReport
 from appliance.media.vault import Vault
@@ -149,13 +148,3 @@ class MediaRoom:
             return report
 
         return self.jobs.start("move", await self.holdings.count(), move)
-
-
-def open_store(settings: StorageSettings, kind: StorageKind) -> ObjectStore:
-    """The store of that kind; nothing is contacted yet. Raises ValueError if the settings lack what it needs."""
-    if kind is StorageKind.FOLDER:
-        return FolderStore(settings.path)
-    from appliance.media.s3 import S3Store  # the client library costs megabytes that a folder's user need not pay
-
-    place, credentials = settings.s3()
-    return S3Store(place, lambda: read_credentials(credentials))

@@ -108,6 +108,8 @@ def explain(error: Exception) -> str:
             return "Redis is still loading its data"
         case redis.exceptions.AuthenticationError() | redis.exceptions.NoPermissionError():
             return "Redis refuses our credentials"
+        case redis.exceptions.ConnectionError() if isinstance(error.__cause__, redis.exceptions.AuthenticationError):
+            return "Redis refuses our credentials"  # while the connection was made
         case redis.exceptions.TimeoutError() | TimeoutError():
             return "Redis does not answer"
         case redis.exceptions.ConnectionError() if isinstance(error.__cause__, _TIMEOUTS):

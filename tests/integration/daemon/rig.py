@@ -29,11 +29,20 @@ from appliance.model_api import Readiness
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
-from appliance.protocol import SpoolItem
+from appliance.protocol import SpoolItem, WorkerProcess
 from appliance.settings_watch import SettingsWatch
 from tests.daemon_fakes import FakeSessions
 
 DATA = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+class NoForkServer:
+    """Away, and without workers."""
+
+    hello = None
+
+    async def list(self) -> list[WorkerProcess]:
+        return []
 
 
 class ApiRig:
@@ -80,7 +89,7 @@ class ApiRig:
                 media=media,
                 history=history,
                 lease=lease,
-                fork_server=lambda: None,
+                fork=NoForkServer(),
             ),
             *access.resources(),
         )

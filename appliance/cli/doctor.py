@@ -1,0 +1,247 @@
+"""`amda doctor`: looks at what it can see itself, and asks the daemon for the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from appliance.cli.common import CommandError, ConfigOption, JsonOption, loaded_settings, print_json, run_async
+from appliance.language import N_, _, known, ngettext
+
+if TYPE_CHECKING:
+    from appliance.doctor.check import Check, Patient
+    from appliance.model_doctor import DoctorReport, Finding, Severity
+
+DAEMON: Final = "daemon"
+LOOKS_AT: Final = "daemon, whether it answers"
+_EPILOG: Final = (
+    "Exit status, as monitoring programs know it: 0 well, 1 a warning, 2 a problem, 3 no such check."
+    " What this user may not see is said, and is no fault; as root nothing is hidden."
+)
+
+
+class DoctorExit(enum.IntEnum):
+    """As the plugins of Nagios and its descendants."""
+
+    WELL = 0
+    WARNING = 1
+    PROBLEM = 2
+    UNKNOWN = 3
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EPILOG)(doctor)
+
+
+def doctor(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="CHECK", help="Only this check; may be given several times.")
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Put right what is safe to: file modes, what dead processes left behind.")
+    ] = False,
+    list_checks: Annotated[bool, typer.Option("--list", help="List the checks and end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what is not well.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what is wrong with the appliance and its machine, and say what to do about it.
+
+    It works with the daemon running or not, as root and as a member of the group amda.
+    """
+    from appliance.doctor.checks import MACHINE, ROOMS
+    from appliance.doctor.checks import names as all_names
+
+    names = [DAEMON, *all_names()]
+    if list_checks:
+        texts = {DAEMON: LOOKS_AT, **ROOMS, **{check.name: check.looks_at for check in MACHINE}}
+        if as_json:
+            print_json([{"check": name, "looks_at": texts[name]} for name in names])
+        else:
+            print("\n".join(f"{name.ljust(_widest(names))}  {known(texts[name])}" for name in names))
+        return
+    for name in only or ():
+        if name not in names:
+            status = DoctorExit.UNKNOWN
+            raise CommandError(
+                _("There is no check {name}.").format(name=name),
+                _("One of: {names}").format(names=", ".join(names)),
+                status,
+            )
+    report = run_async(_examine(config, only or [], fix=fix, tell=_progress(len(only or names), quiet=as_json)))
+    if as_json:
+        print_json(report)
+    else:
+        _print(report, quiet=quiet)
+    raise typer.Exit(exit_of(report.worst))
+
+
+def exit_of(worst: Severity) -> DoctorExit:
+    from appliance.model_doctor import Severity
+
+    if worst is Severity.PROBLEM:
+        return DoctorExit.PROBLEM
+    return DoctorExit.WARNING if worst is Severity.WARNING else DoctorExit.WELL
+
+
+async def _examine(
+    config: Path | None, only: Sequence[str], *, fix: bool, tell: Callable[[Check], None]
+) -> DoctorReport:
+    from appliance.doctor.checks import MACHINE, ROOMS, chosen, names
+    from appliance.doctor.examination import examine, report_of
+
+    began = time.monotonic()
+    patient = patient_of(config)
+    checks = [check for check in chosen(MACHINE, only) if not patient.broken or not check.needs_settings]
+    found = await examine(checks, patient, fix=fix, tell=tell)
+    asked = [name for name in names() if not only or name in only]
+    made = {check.name for check in checks}
+    lacking = {name for name in asked if name not in made} | {one.check for one in found if one.partial}
+    theirs: list[Finding] = []
+    if lacking or not only or DAEMON in only:
+        await_all = [name for name in asked if name in lacking or name in ROOMS]
+        theirs = await _ask(patient, await_all, told=not only or DAEMON in only or bool(lacking & ROOMS.keys()))
+    return report_of(merged([DAEMON, *names()], found, theirs), began)
+
+
+def patient_of(config: Path | None) -> Patient:
+    """With settings that cannot be used, as much as can be known without: where the daemon's socket is."""
+    import msgspec
+
+    from appliance.config import parse_settings
+    from appliance.doctor.check import Patient
+    from appliance.places import PlaceError, api_socket, default_config_path
+
+    try:
+        return Patient(loaded_settings(config))
+    except CommandError as error:
+        file = config or default_config_path()
+        loaded = parse_settings(None, file.absolute(), {"HOME": os.environ.get("HOME", "/")})
+        with contextlib.suppress(PlaceError):
+            paths = msgspec.structs.replace(loaded.settings.paths, run_dir=api_socket(config).parent)
+            loaded = msgspec.structs.replace(loaded, settings=msgspec.structs.replace(loaded.settings, paths=paths))
+        return Patient(loaded, broken=str(error))
+
+
+async def _ask(patient: Patient, names: Sequence[str], *, told: bool) -> list[Finding]:
+    """What the daemon finds, after a finding about itself if that is to be `told`."""
+    from appliance import __version__
+    from appliance.client import ApiError, ApplianceClient, ClientError, NotRunningError
+    from appliance.model_doctor import Severity
+
+    socket = patient.settings.paths.api_socket
+    theirs: list[Finding] = []
+    try:
+        async with ApplianceClient(socket) as client:
+            release = (await client.version()).release
+            if names:
+                theirs = (await client.doctor(names)).findings
+    except NotRunningError as error:
+        if isinstance(error.__cause__, PermissionError):
+            remedy = f"adduser {os.environ.get('USER', 'NAME')} amda, then log in again; or as root"
+            own = _daemon(Severity.INFO, f"this user may not use {socket}", remedy, partial=True)
+        else:
+            found = f"nobody answers on {socket}: only what can be seen without it was looked at"
+            own = _daemon(Severity.PROBLEM, found, "systemctl start amda, or: amda run; why: journalctl -u amda")
+    except ApiError as error:  # one of before this command
+        own = _daemon(Severity.INFO, f"it does not know how to look: {error}", "Restart it.", partial=True)
+    except ClientError as error:
+        own = _daemon(Severity.PROBLEM, str(error), error.remedy)
+    else:
+        if release == __version__:
+            own = _daemon(Severity.OK, f"it answers, and is release {release}")
+        else:
+            found = f"it is release {release}, and this command {__version__}"
+            own = _daemon(Severity.WARNING, found, "systemctl restart amda: no session disconnects")
+    return [own, *theirs] if told else theirs
+
+
+def _daemon(severity: Severity, found: str, remedy: str = "", *, partial: bool = False) -> Finding:
+    from appliance.model_doctor import Finding
+
+    return Finding(check=DAEMON, severity=severity, looked_at=LOOKS_AT, found=found, remedy=remedy, partial=partial)
+
+
+def merged(names: Sequence[str], ours: Iterable[Finding], theirs: Iterable[Finding]) -> list[Finding]:
+    """Each check by whom could see more of it, ours if that is the same; what was put right is told in any case."""
+    result: list[Finding] = []
+    ours, theirs = list(ours), list(theirs)
+    for name in names:
+        mine = [one for one in ours if one.check == name]
+        other = [one for one in theirs if one.check == name]
+        hidden = sum(one.partial for one in mine)
+        if other and (not mine or sum(one.partial for one in other) < hidden):
+            result += [one for one in mine if one.fixed] + other
+        else:
+            result += mine
+    return result
+
+
+def _progress(number: int, *, quiet: bool) -> Callable[[Check], None]:
+    """On a terminal, how far it is; the line goes when it is done."""
+    if quiet or not sys.stderr.isatty():
+        return lambda _: None
+    done = 0
+
+    def tell(check: Check) -> None:
+        nonlocal done
+        done += 1
+        print(f"\r\x1b[K{done} of {number}: {check.name}", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _print(report: DoctorReport, *, quiet: bool) -> None:
+    from appliance.model_doctor import Severity
+
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    words = {severity: _(word) for severity, word in _WORDS.items()}
+    first = _widest([*words.values(), _("fixed")])
+    second = _widest([one.check for one in report.findings])
+    indent = " " * (first + second + 4)
+    for one in report.findings:
+        if quiet and one.severity.rank < Severity.WARNING.rank and not one.fixed:
+            continue
+        word = _("fixed") if one.fixed else words[one.severity]
+        looked_at, found = known(one.looked_at), known(one.found)
+        print(f"{word.ljust(first)}  {one.check.ljust(second)}  {looked_at}: {found}")
+        if one.remedy:
+            print(indent + _("what to do: {remedy}").format(remedy=known(one.remedy)))
+        if one.fix:
+            text = _("done: {fix}") if one.fixed else _("amda doctor --fix does: {fix}")
+            print(indent + text.format(fix=known(one.fix)))
+    print(_summary(report))
+
+
+_WORDS: Final = {"ok": N_("ok"), "info": N_("info"), "warning": N_("WARNING"), "problem": N_("PROBLEM")}
+
+
+def _summary(report: DoctorReport) -> str:
+    from appliance.model_doctor import Severity
+
+    def count(*severities: Severity) -> int:
+        return sum(one.severity in severities and not one.fixed for one in report.findings)
+
+    parts = [
+        ngettext("{count} problem", "{count} problems", count(Severity.PROBLEM)),
+        ngettext("{count} warning", "{count} warnings", count(Severity.WARNING)),
+        _("{count} well").format(count=count(Severity.OK, Severity.INFO)),
+    ]
+    if fixed := sum(one.fixed for one in report.findings):
+        parts.append(_("{count} put right just now").format(count=fixed))
+    if hidden := sum(one.partial for one in report.findings):
+        parts.append(_("{count} could not be seen, or only in part").format(count=hidden))
+    return f"{', '.join(parts)}; {report.took_s:.1f} s"
+
+
+def _widest(names: Iterable[str]) -> int:
+    return max(map(len, names), default=0)

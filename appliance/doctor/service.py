@@ -1,0 +1,48 @@
+"""The doctor inside the daemon: everything that it can look at itself, one examination at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from appliance.config import LoadedSettings
+from appliance.doctor.check import Check, Patient
+from appliance.doctor.checks import MACHINE, chosen, names
+from appliance.doctor.examination import examine, report_of
+from appliance.doctor.rooms import parts, workers
+from appliance.model import SessionView
+from appliance.model_api import Readiness
+from appliance.model_doctor import DoctorReport
+from appliance.problems import not_found
+from appliance.protocol import WorkerProcess
+
+
+class Doctor:
+    """`loaded`: the settings in force; the rest are the rooms that only the daemon can ask."""
+
+    def __init__(
+        self,
+        *,
+        loaded: Callable[[], LoadedSettings],
+        readiness: Callable[[], Awaitable[Readiness]],
+        forked: Callable[[], Awaitable[Sequence[WorkerProcess]]],
+        sessions: Callable[[], Awaitable[Sequence[SessionView]]],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._environ = dict(os.environ if environ is None else environ)
+        self._checks: Sequence[Check] = (parts.check(readiness), workers.check(forked, sessions), *MACHINE)
+        self._one = asyncio.Lock()
+        """Whoever asks meanwhile waits: two examinations would disturb each other, and the machine."""
+
+    async def report(self, only: Sequence[str] = ()) -> DoctorReport:
+        """Raises ProblemError 404 for a check that there is not."""
+        for name in only:
+            if name not in names():
+                raise not_found("check", name, f"One of: {', '.join(names())}")
+        async with self._one:
+            began = time.monotonic()
+            patient = Patient(self._loaded(), self._environ, in_daemon=True)
+            return report_of(await examine(chosen(self._checks, only), patient), began)
