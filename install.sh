@@ -28,7 +28,8 @@
 #   --dry-run         print every action, change nothing
 #   --yes             no question (only --purge asks one)
 #   --from PATH|URL   another release: a checkout, an archive, or its https:// address
-#   --sha256 HEX      what the archive behind --from must be; required for an address
+#   --sha256 HEX      what the archive behind --from must be; an address needs this or --signed-by
+#   --signed-by KEY   the public SSH key (a file, or 'ssh-ed25519 AAAA…') of whoever signed SHA256SUMS beside the archive
 #   --offline BUNDLE  a bundle of provisioning/release: nothing is downloaded
 #   --no-minio        keep media in a folder, not in an S3 server
 #   --minio-binary FILE                    this server of the MinIO API: the one that is here, or the maintained Silo
@@ -123,12 +124,18 @@ demo() {
 read_source() {
     from=
     from_sha256=
+    signer=
     bundle=
     while [ $# -gt 0 ]; do
         case $1 in
-            --from | --sha256 | --offline)
+            --from | --sha256 | --signed-by | --offline)
                 [ $# -gt 1 ] || fail 2 "$1 needs a value" "./install.sh --help shows every option"
-                case $1 in --from) from=$2 ;; --sha256) from_sha256=$2 ;; --offline) bundle=$2 ;; esac
+                case $1 in
+                    --from) from=$2 ;;
+                    --sha256) from_sha256=$2 ;;
+                    --signed-by) signer=$2 ;;
+                    --offline) bundle=$2 ;;
+                esac
                 shift
                 ;;
         esac
@@ -139,8 +146,8 @@ read_source() {
 # has_digest FILE: true if the file's SHA-256 is $2.
 has_digest() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]; }
 
-# download URL FILE SHA256: over https, or from this machine itself; nothing is used whose hash is another one.
-download() {
+# fetch URL FILE: over https, or from this machine itself.
+fetch() {
     case $1 in
         https://*) protocol='=https' ;;
         http://127.0.0.1[:/]* | http://localhost[:/]*) protocol='=http' ;;
@@ -149,8 +156,34 @@ download() {
     say "  downloading $1"
     curl -fsSL --proto "$protocol" --proto-redir '=https' --retry 3 --connect-timeout 20 --output "$2" "$1" ||
         fail 29 "$1 cannot be downloaded" "curl's words are above; check address and network, and run this again"
+}
+
+# download URL FILE SHA256: nothing is used whose hash is another one.
+download() {
+    fetch "$1" "$2"
     has_digest "$2" "$3" || fail 30 "$1 is not the file that was promised (SHA-256 $3)" \
         "try again; if it stays so, somebody has changed it: do not install it"
+}
+
+# Sets $from_sha256 to what the signed list beside the archive $from says of it. The key comes from elsewhere than both.
+read_signed_sums() {
+    command -v ssh-keygen >/dev/null 2>&1 ||
+        fail 30 "--signed-by needs ssh-keygen" "apt-get install openssh-client; or use --sha256"
+    case $signer in
+        ssh-* | ecdsa-* | sk-*) key=$signer ;;
+        *) key=$(cat "$signer") || fail 2 "there is no key $signer" "name a file with a public SSH key" ;;
+    esac
+    printf 'amda %s\n' "$key" >"$stage/signers"
+    case $from in
+        *://*) for sums in SHA256SUMS SHA256SUMS.sig; do fetch "${from%/*}/$sums" "$stage/$sums"; done ;;
+        *) cp "$(dirname -- "$from")/SHA256SUMS" "$(dirname -- "$from")/SHA256SUMS.sig" "$stage" ||
+            fail 30 "SHA256SUMS and SHA256SUMS.sig are not beside $from" "get them from where it was published" ;;
+    esac
+    ssh-keygen -Y verify -f "$stage/signers" -I amda -n file -s "$stage/SHA256SUMS.sig" \
+        <"$stage/SHA256SUMS" >/dev/null 2>&1 || fail 30 "SHA256SUMS is not signed by that key" \
+        "get a fresh copy, and the key from its publisher; do not install it otherwise"
+    from_sha256=$(awk -v name="${from##*/}" '$2 == name { print $1 }' "$stage/SHA256SUMS")
+    [ -n "$from_sha256" ] || fail 30 "${from##*/} is not in the signed list" "it is another release's, or was renamed"
 }
 
 # Unpack the archive $1 into $stage and set $root to the release in it.
@@ -165,6 +198,10 @@ unpack() {
 
 # Sets $root to the release that is to be installed, and $AMDA_INSTALL_BUNDLE to the folder of an offline bundle.
 get_release() {
+    if [ -n "$signer" ]; then
+        if [ -z "$from" ] || [ -d "$from" ]; then fail 2 "--signed-by belongs to an archive: --from" "./install.sh --help"; fi
+        read_signed_sums
+    fi
     if [ -n "$bundle" ]; then
         if [ -n "$from_sha256" ] && ! has_digest "$bundle" "$from_sha256"; then
             fail 30 "$bundle is not the file that was promised" "get a fresh copy"
@@ -181,7 +218,7 @@ get_release() {
         fi
         unpack "$from"
     elif [ -n "$from" ]; then
-        [ -n "$from_sha256" ] || fail 2 "--from with an address needs --sha256" "the release's page names it"
+        [ -n "$from_sha256" ] || fail 2 "--from with an address needs --sha256 or --signed-by" "the release's page names both"
         download "$from" "$stage/release.tar.gz" "$from_sha256"
         unpack "$stage/release.tar.gz"
     elif [ -z "$root" ]; then

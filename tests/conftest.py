@@ -125,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not run is said by name, and why: it has not passed."""
     for report in terminalreporter.getreports("skipped"):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         terminalreporter.write_line(f"NOT RUN {report.nodeid}: {reason}", yellow=True)
@@ -140,6 +141,14 @@ def pytest_unconfigure() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(pytest.ExitCode.TESTS_FAILED)
+
+
+@pytest.fixture
+def ssh_keygen() -> str:
+    """The program that makes and checks signatures."""
+    if (found := shutil.which("ssh-keygen")) is None:
+        pytest.skip("there is no ssh-keygen (openssh-client)")
+    return found
 
 
 @pytest.fixture(scope="session")

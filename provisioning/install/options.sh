@@ -58,7 +58,7 @@ read_options() {
             --no-domain) domain='' ;;
             --s3-url) value "$@" && s3_url=$2 && shift ;;
             --s3-credentials) value "$@" && s3_credentials=$2 && shift ;;
-            --from | --sha256 | --offline) shift ;; # install.sh has seen to these
+            --from | --sha256 | --signed-by | --offline) shift ;; # install.sh has seen to these
             uninstall | stage | switch) action=$1 ;;
             *) bad_argument "unknown argument '$1'" ;;
         esac

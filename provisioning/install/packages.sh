@@ -17,7 +17,10 @@ packages() {
     else
         install_packages
     fi
-    if ! has_python && [ -z "$dry_run" ]; then bring_python; fi
+    if has_python; then return 0; fi
+    # A dry run cannot know what python3 will be if there is none yet.
+    if would "have uv bring Python 3.13 into $OPT/python, if the system's is too old"; then return 0; fi
+    bring_python
 }
 
 # The appliance works without backups, and says that it has none.

@@ -8,6 +8,7 @@ preflight() {
     check_memory
     check_disk
     check_clock
+    check_ports
     take_lock
 }
 
@@ -75,6 +76,12 @@ port_taken() {
     cat "$prefix/proc/net/tcp" "$prefix/proc/net/tcp6" 2>/dev/null |
         awk -v port=":$(printf '%04X' "$1")" \
             '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'
+}
+
+# Of what is going to listen, unless it listens already.
+check_ports() {
+    if [ -z "$s3_url" ] && [ "$minio" != no ]; then check_store_port; fi
+    if [ -n "$domain" ]; then check_proxy_ports; fi
 }
 
 take_lock() {

@@ -8,18 +8,20 @@ API_ADDRESS=127.0.0.1:8480
 PROXY=amda-proxy.service
 PROXY_STATE=$prefix/var/lib/amda-proxy
 
-# Before the system's packages are installed.
-want_proxy() {
-    [ -n "$domain" ] || return 0
+check_proxy_ports() {
     case $domain in
         *[!a-zA-Z0-9.-]* | .* | -*) fail 2 "--domain $domain is not the name of a host" "as in --domain amda.example.org" ;;
     esac
-    if ! systemctl is-active --quiet "$PROXY" 2>/dev/null; then
-        for port in 80 443; do
-            ! port_taken "$port" || fail 25 "port $port is taken, and the TLS proxy needs it" \
-                "stop what listens there; or let that proxy speak to $API_ADDRESS: docs/install.md"
-        done
-    fi
+    if systemctl is-active --quiet "$PROXY" 2>/dev/null; then return 0; fi
+    for port in 80 443; do
+        ! port_taken "$port" || fail 25 "port $port is taken, and the TLS proxy needs it" \
+            "stop what listens there; or let that proxy speak to $API_ADDRESS: docs/install.md"
+    done
+}
+
+# Before the system's packages are installed.
+want_proxy() {
+    [ -n "$domain" ] || return 0
     if ! command -v caddy >/dev/null 2>&1; then
         missing="$missing caddy"
         # The package would start a service of its own, with an example page; ours is another unit.

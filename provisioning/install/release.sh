@@ -43,10 +43,11 @@ make_environment() {
 # From here on, what starts is of this release.
 switch_release() {
     if [ "$(readlink -f "$CURRENT" 2>/dev/null)" != "$release" ]; then
-        if would "make $CURRENT point to $(basename "$release")"; then return 0; fi
-        ln -sfn "$release" "$CURRENT.amda-new"
-        mv -fT "$CURRENT.amda-new" "$CURRENT"
-        did "current release: $(basename "$release")" amda.service
+        if ! would "make $CURRENT point to $(basename "$release")"; then
+            ln -sfn "$release" "$CURRENT.amda-new"
+            mv -fT "$CURRENT.amda-new" "$CURRENT"
+            did "current release: $(basename "$release")" amda.service
+        fi
     fi
     for name in amda amda-tui; do
         if [ "$(readlink "$BIN/$name")" != "$CURRENT/.venv/bin/$name" ]; then

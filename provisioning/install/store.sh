@@ -16,7 +16,6 @@ choose_store() {
         # The same program from another place is no change.
         if [ -n "$known" ] && [ -n "$minio_program" ] && cmp -s "$minio_program" "$OPT/bin/minio"; then minio_from=$known; fi
         note "media: $minio_from, listening on $MINIO_ADDRESS"
-        check_port
     else
         store=folder
         note "media: no server of the MinIO API could be had, so a folder, $STATE/media"
@@ -86,7 +85,7 @@ build_minio_here() {
 }
 
 # Nobody else may listen where our object store shall.
-check_port() {
+check_store_port() {
     if systemctl is-active --quiet "$STORE" 2>/dev/null; then return 0; fi
     if port_taken "${MINIO_ADDRESS##*:}"; then
         fail 25 "port ${MINIO_ADDRESS##*:} is taken, and the object store needs it" \
@@ -101,7 +100,12 @@ minio_files() {
         return 0
     fi
     make_user amda-minio "$MINIO_STATE"
-    if [ -n "$minio_program" ]; then put_file "$minio_program" "$OPT/bin/minio" 0755 root:root "$STORE"; fi
+    if [ -n "$minio_program" ]; then
+        put_file "$minio_program" "$OPT/bin/minio" 0755 root:root "$STORE"
+    elif [ ! -e "$OPT/bin/minio" ]; then
+        # Only a dry run has a store without a program: it downloads nothing.
+        would "write $OPT/bin/minio (root:root, 0755)" || :
+    fi
     make_secret "$SECRETS/minio-root" root:root
     if would "write $ETC/minio.env"; then return 0; fi
     {
@@ -129,7 +133,7 @@ leave_minio() {
 
 # The appliance's own user with its own policy on its own bucket. Made once; root may log in only meanwhile.
 minio_login() {
-    if [ "$store" != minio ] || would "make bucket $MINIO_BUCKET and a user that may reach nothing else"; then return 0; fi
+    if [ "$store" != minio ] || would "make bucket $MINIO_BUCKET, a user that may reach nothing else, and $SECRETS/s3.toml for it"; then return 0; fi
     if scoped_login check; then return 0; fi
     drop_in=$prefix/run/systemd/system/$STORE.d
     mkdir -p "$drop_in"
