@@ -20,9 +20,11 @@ async def start_tethered(
     command: Sequence[str | os.PathLike[str]],
     *,
     environment: Mapping[str, str] | None = None,
+    stdin: int = asyncio.subprocess.DEVNULL,
     output: int | IO[bytes] | None = None,
+    errors: int | None = None,
 ) -> asyncio.subprocess.Process:
-    """Start a child that dies with this process; `output` takes both its output streams.
+    """Start a child that dies with this process; `output` takes both its output streams, unless `errors` takes one.
 
     It gets a session of its own: a Ctrl-C in the terminal is for the manager, which ends its children in order.
     To be called from the main thread: the kernel watches the thread that forks.
@@ -34,9 +36,9 @@ async def start_tethered(
         tether.__file__,
         str(os.getpid()),
         *command,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
-        stderr=asyncio.subprocess.STDOUT if output is not None else None,
+        stderr=asyncio.subprocess.STDOUT if output is not None and errors is None else errors,
         env=None if environment is None else dict(environment),
         start_new_session=True,
     )

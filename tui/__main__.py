@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 OK: Final = 0
 USAGE: Final = 2
 NOT_A_TERMINAL: Final = 1
+WEB_DRIVER: Final = "TEXTUAL_DRIVER"
+"""Set by the web server of `amda web`: the picture goes to a browser."""
 THEMES: Final = ("dark", "light", "contrast", "plain")
 _DEMO_SESSIONS: Final = 60
 
@@ -40,20 +43,23 @@ def parse(arguments: list[str]) -> Options:
         return Options()
     import argparse
 
+    from tui.text import _, language_of, use_language
+
+    use_language(language_of())
     made = argparse.ArgumentParser(
         prog="amda-tui",
-        description="The appliance at a glance. Leaving it stops nothing.",
-        epilog="Keys: ? shows them, : finds every action by its name.",
+        description=_("The appliance at a glance. Leaving it stops nothing."),
+        epilog=_("Keys: ? shows them, : finds every action by its name."),
     )
-    made.add_argument("--demo", action="store_true", help="show a simulated fleet; nothing needs to run")
-    made.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings file; otherwise AMDA_CONFIG, a running demo, the default"
-    )
-    made.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's socket itself")
-    made.add_argument("--theme", choices=THEMES, default=None, help="colours; otherwise dark (NO_COLOR: plain)")
-    made.add_argument("--language", metavar="LL", help="en or fr; otherwise by the locale")
-    made.add_argument("--read-only", action="store_true", help="look, and change nothing")
-    made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help="how many the demo simulates")
+    made.add_argument("--demo", action="store_true", help=_("show a simulated fleet; nothing needs to run"))
+    settings = _("settings file; otherwise AMDA_CONFIG, a running demo, the default")
+    made.add_argument("--config", type=Path, metavar="FILE", help=settings)
+    made.add_argument("--socket", type=Path, metavar="PATH", help=_("the daemon's socket itself"))
+    made.add_argument("--theme", choices=THEMES, default=None, help=_("colours; otherwise dark (NO_COLOR: plain)"))
+    made.add_argument("--language", metavar="LL", help=_("en or fr; otherwise by the locale"))
+    made.add_argument("--read-only", action="store_true", help=_("look, and change nothing"))
+    simulated = _("how many the demo simulates")
+    made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help=simulated)
     return Options(**vars(made.parse_args(arguments)))
 
 
@@ -61,23 +67,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until somebody quits; the exit status."""
     gc.disable()  # until everything is loaded: half of a start is otherwise spent looking for garbage that is not there
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write(
-            "amda-tui: this needs a terminal.\n  what to do: amda status, amda session list, amda events\n"
-        )
-        return NOT_A_TERMINAL
     import asyncio
 
-    from tui.text import _, language_of, use_language
+    from tui.text import _, known, language_of, use_language
 
     use_language(options.language or language_of())
+    in_browser = WEB_DRIVER in os.environ  # its streams are pipes to the web server, which speaks for it
+    if not in_browser and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        remedy = _("what to do: {remedy}").format(remedy="amda status, amda session list, amda events")
+        sys.stderr.write(f"amda-tui: {_('this needs a terminal.')}\n  {remedy}\n")
+        return NOT_A_TERMINAL
     try:
         door = _door(options)
     except _UsageError as error:
-        sys.stderr.write(f"amda-tui: {error}\n")
+        sys.stderr.write(f"amda-tui: {known(str(error))}\n")
         return USAGE
     asyncio.run(_run(door, options))
-    if not options.demo:
+    if not options.demo and not in_browser:
         sys.stdout.write(_("amda-tui has ended; it has stopped nothing.") + "\n")
     return OK
 

@@ -31,6 +31,7 @@ from appliance.cli import (
     storage,
     token,
     upgrade,
+    web,
     webhook,
 )
 from appliance.cli.common import CommandError, Exit, fail
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
         """Sixty WhatsApp accounts on one small server."""
 
     for module in (run_commands, demo, status, doctor, events, history, audit, logs, config, pair, upgrade):
+    for module in (run_commands, demo, status, events, history, audit, logs, config, pair, web):
         module.register(app)
     app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
     app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")
