@@ -67,7 +67,15 @@ def _only_this_machine() -> Iterator[None]:
 
 MINIO_REQUIRED = "AMDA_TEST_MINIO_REQUIRED"
 RESTIC_REQUIRED = "AMDA_TEST_RESTIC_REQUIRED"
-"""Set by continuous integration: what needs a MinIO server, or restic, must run."""
+CHROMIUM_REQUIRED = "AMDA_TEST_CHROMIUM_REQUIRED"
+"""Set by continuous integration: what needs a MinIO server, restic or a browser must run."""
+CHROMIUM = "AMDA_TEST_CHROMIUM"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def find_chromium() -> str | None:
+    """The one that the environment names, otherwise one on PATH."""
+    return os.environ.get(CHROMIUM) or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
 def _missing() -> dict[str, str]:
@@ -78,15 +86,24 @@ def _missing() -> dict[str, str]:
         missing["minio"] = "no MinIO server"
     if not os.environ.get(RESTIC_REQUIRED) and shutil.which("restic") is None:
         missing["restic"] = "no restic"
+    if not os.environ.get(CHROMIUM_REQUIRED) and find_chromium() is None:
+        missing["browser"] = "no Chromium"
     return missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without MinIO or restic their tests are not run, which is said by name at the end; they are not passed."""
+    """Without MinIO, restic or Chromium their tests are not run, which is said by name at the end; they do not pass."""
     for mark, reason in _missing().items():
         for item in items:
             if item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=f"{reason} (./run-tests --help)"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    program = find_chromium()
+    assert program is not None, f"{CHROMIUM_REQUIRED} is set, and there is no Chromium"
+    return program
 
 
 _left_by: dict[threading.Thread, str] = {}

@@ -71,8 +71,7 @@ def build() -> typer.Typer:
     ) -> None:
         """Sixty WhatsApp accounts on one small server."""
 
-    for module in (run_commands, demo, status, doctor, events, history, audit, logs, config, pair, upgrade):
-    for module in (run_commands, demo, status, events, history, audit, logs, config, pair, web):
+    for module in (run_commands, demo, web, status, doctor, events, history, audit, logs, config, pair, upgrade):
         module.register(app)
     app.add_typer(session.app, name="session", help="Sessions: one WhatsApp account each.")
     app.add_typer(alert.app, name="alert", help="What is alarming, and who is told.")

@@ -6,8 +6,8 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ from typing import Any
 import aiohttp
 import pyte
 
-VARIABLE = "AMDA_TEST_CHROMIUM"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 READY_S = 30.0
 ANSWER_S = 30.0
 ARGUMENTS = (
@@ -37,14 +35,9 @@ ARGUMENTS = (
 )
 
 
-def find_chromium() -> str | None:
-    """The one that the environment names, otherwise one on PATH."""
-    return os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
-
-
 class Page:
-    """What the browser's only page has done and shown. `requests`: addresses it has asked for; `complaints`: errors that
-    its console or a broken rule of the page would show; `screen`: what the terminal in it has been told to show."""
+    """What the browser's only page has done and shown. `requests`: addresses it has asked for; `complaints`: errors in
+    its console, broken rules of the page among them; `screen`: what the terminal in it has been told to show."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -88,7 +81,7 @@ class Page:
     async def until_true(self, expression: str) -> None:
         """The same for what only the page knows."""
         async with asyncio.timeout(READY_S):
-            while not await self.evaluate(expression):
+            while not await self.evaluate(expression):  # noqa: ASYNC110 - the page tells of no change
                 await asyncio.sleep(0.05)
 
     async def listen(self) -> None:
@@ -112,7 +105,7 @@ class Page:
             case "Network.webSocketFrameReceived" if told["response"]["opcode"] == 2:
                 self._stream.feed(base64.b64decode(told["response"]["payloadData"]))
             case "Network.webSocketFrameSent" if told["response"]["payloadData"].startswith('["resize"'):
-                size = __import__("json").loads(told["response"]["payloadData"])[1]
+                size = json.loads(told["response"]["payloadData"])[1]
                 self.screen.resize(size["height"], size["width"])
             case "Network.loadingFailed":
                 self.complaints.append(told["errorText"])
@@ -150,11 +143,12 @@ async def browser(program: str, folder: Path) -> AsyncIterator[Page]:
 async def _port(process: asyncio.subprocess.Process, file: Path) -> int:
     """It writes the file when it listens; nothing tells when a file appears."""
     async with asyncio.timeout(READY_S):
-        while not (file.exists() and file.read_text().endswith("\n") or _has_port(file)):
+        while (port := _written(file)) is None:
             assert process.returncode is None, "Chromium has ended at once"
             await asyncio.sleep(0.05)
-    return int(file.read_text().split()[0])
+    return port
 
 
-def _has_port(file: Path) -> bool:
-    return file.exists() and len(file.read_text().split()) == 2
+def _written(file: Path) -> int | None:
+    words = file.read_text().split() if file.exists() else []
+    return int(words[0]) if len(words) == 2 else None
