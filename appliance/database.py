@@ -81,9 +81,12 @@ class Database:
         return list(await self._reader.execute_fetchall(sql, parameters))
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
-        """The first row of committed data, if there is one."""
-        async with self._reader.execute(sql, parameters) as cursor:
-            return await cursor.fetchone()
+        """The first row of committed data, if there is one; meant for statements that find few.
+
+        All rows are taken in one step: a statement that was left half-way between two would hold the connection, and so
+        every other reader, at the state of the database that it began with.
+        """
+        return next(iter(await self._reader.execute_fetchall(sql, parameters)), None)
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """One writing statement, durable on return; returns the number of rows that it changed."""

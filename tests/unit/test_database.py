@@ -106,3 +106,25 @@ async def test_a_cancelled_transaction_leaves_none_open(tmp_path: Path) -> None:
         async with database.transaction() as connection:
             await connection.execute("DELETE FROM meta WHERE key = 'cancelled'")
     await database.close()
+
+
+async def test_what_is_committed_is_read_however_many_read_at_the_same_time(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "amda.db")
+    await database._writer.execute("PRAGMA synchronous=OFF")
+
+    async def read(turns: int) -> None:  # out of step with the others, as those who use an API are
+        while True:
+            await database.fetch_one("SELECT value FROM meta")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    readers = [asyncio.create_task(read(turns)) for turns in range(8)]
+    for number in range(100):
+        await database.execute("INSERT INTO meta VALUES (?, 'x')", (str(number),))
+        row = await database.fetch_one("SELECT count(*) FROM meta WHERE value = 'x'")
+        assert row is not None
+        assert row[0] == number + 1
+    for reader in readers:
+        reader.cancel()
+    await asyncio.wait(readers)
+    await database.close()
