@@ -7,7 +7,9 @@ so that a transaction of one task never contains statements of another; reading 
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import functools
 import os
 import sqlite3
 import time
@@ -21,6 +23,10 @@ import aiosqlite
 from appliance.database_copy import copy_database
 from appliance.migrations import MIGRATIONS
 
+SHARED_KEPT: Final = 64
+"""Answers of `fetch_shared` that are kept: what a dozen clients ask for again and again."""
+SHARED_ROWS: Final = 100
+"""The longest of them: a page. All together they take some megabytes at the very most."""
 BUSY_TIMEOUT_MS: Final = 10_000
 """Only a backup or an operator's sqlite3 shell can hold the file besides us; neither needs longer."""
 COPIES_KEPT: Final = 3
@@ -44,6 +50,9 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
+        self._shared: collections.OrderedDict[tuple[str, Parameters], asyncio.Task[list[sqlite3.Row]]]
+        self._shared = collections.OrderedDict()
+        """Answers since the last write, also those that are being read."""
 
     @classmethod
     async def open(cls, path: Path, migrations: Sequence[str] = MIGRATIONS, *, copies: Path | None = None) -> Database:
@@ -88,21 +97,43 @@ class Database:
         """
         return next(iter(await self._reader.execute_fetchall(sql, parameters)), None)
 
+    async def fetch_shared(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """As `fetch_all`; until something is written, the same question is answered from memory.
+
+        For what many clients ask for again and again: all of them together cost one read after each write. The rows
+        belong to all of them.
+        """
+        key = (sql, parameters)
+        if (reading := self._shared.get(key)) is None:
+            reading = self._shared[key] = asyncio.create_task(self.fetch_all(sql, parameters))
+            reading.add_done_callback(functools.partial(self._keep_or_not, key))
+            if len(self._shared) > SHARED_KEPT:
+                self._shared.popitem(last=False)
+        return await asyncio.shield(reading)
+
+    def _keep_or_not(self, key: tuple[str, Parameters], reading: asyncio.Task[list[sqlite3.Row]]) -> None:
+        """What failed is tried again by the next one, and what is large is for those who have asked already."""
+        failed = reading.cancelled() or reading.exception() is not None
+        if (failed or len(reading.result()) > SHARED_ROWS) and self._shared.get(key) is reading:
+            del self._shared[key]
+
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """One writing statement, durable on return; returns the number of rows that it changed."""
-        async with self._lock, self._writer.execute(sql, parameters) as cursor:
-            return cursor.rowcount
+        async with self._writing(), await self._complete(sql, parameters) as cursor:
+            changed: int = cursor.rowcount
+            return changed
 
     async def insert(self, sql: str, parameters: Parameters = ()) -> int:
         """One INSERT, durable on return; returns the row's id."""
-        async with self._lock, self._writer.execute(sql, parameters) as cursor:
+        async with self._writing(), await self._complete(sql, parameters) as cursor:
             assert cursor.lastrowid is not None, "not an INSERT"  # noqa: S101 - a programming error, not an input
-            return cursor.lastrowid
+            number: int = cursor.lastrowid
+            return number
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """Statements inside are committed together, or not at all if the block raises or is cancelled."""
-        async with self._lock:
+        async with self._writing():
             try:
                 await self._complete("BEGIN IMMEDIATE")
                 yield self._writer
@@ -112,12 +143,21 @@ class Database:
                     await self._complete("ROLLBACK")
                 raise
 
-    async def _complete(self, sql: str) -> None:
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """One writer at a time; what was read before it has ended is not what is there after it."""
+        async with self._lock:
+            try:
+                yield
+            finally:
+                self._shared.clear()
+
+    async def _complete(self, sql: str, parameters: Parameters = ()) -> aiosqlite.Cursor:
         """A statement that is not left half-way: whoever is cancelled here waits until the database's thread is done,
-        because what it does next depends on whether a transaction is open."""
-        statement = asyncio.ensure_future(self._writer.execute(sql))
+        because what comes next depends on whether a transaction is open and on what was written."""
+        statement = asyncio.ensure_future(self._writer.execute(sql, parameters))
         try:
-            await asyncio.shield(statement)
+            return await asyncio.shield(statement)
         except asyncio.CancelledError:
             await asyncio.wait([statement])
             raise

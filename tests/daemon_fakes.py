@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from collections.abc import AsyncIterator
 
@@ -112,6 +113,9 @@ class FakeSessions:
             node_id="node",
         )
         return self.views[session]
+
+    def states(self) -> dict[SessionState, int]:
+        return dict(collections.Counter(view.state for view in self.views.values()))
 
     async def list(self) -> list[SessionView]:
         return [self.views[session] for session in sorted(self.views)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import ipaddress
 from typing import Final, Generic, TypeVar
 
@@ -89,6 +90,7 @@ class Guesses:
         return True
 
 
+@functools.lru_cache(FORGET_ABOVE)
 def peer_of(address: str) -> str:
     """What one client can easily vary is one peer: an IPv6 client has a whole /64.
 

@@ -42,8 +42,11 @@ class SessionsResource:
     async def list(self, call: Call, query: SessionsQuery) -> SessionList:
         """Sessions that match, sorted, page by page; all of them, by id, if nothing is asked for."""
         usage = await self._media.usage()
-        views = [_with_media(view, usage) for view in await self._sessions.list()]
-        views = [view for view in views if call.caller.session in (None, view.id) and _matches(view, query)]
+        views = [
+            _with_media(view, usage)
+            for view in await self._sessions.list()
+            if call.caller.session in (None, view.id) and _matches(view, query)
+        ]
         views.sort(key=lambda view: view.id)
         views.sort(key=lambda view: _rank(getattr(view, query.sort)), reverse=query.descending)
         return SessionList(sessions=views[query.offset :][: query.limit], total=len(views))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import http
 import os
 import shutil
@@ -130,7 +129,7 @@ class StatusResource:
             pid=os.getpid(),
             started_at=self._started_at,
             network="whatsapp" if self._settings.used.network.staging is None else "staging",
-            sessions=dict(collections.Counter(view.state for view in await self._sessions.list())),
+            sessions=self._sessions.states(),
             media_count=sum(used.count for used in usage),
             media_bytes=sum(used.size for used in usage),
             intake=self._intake(),

@@ -142,7 +142,7 @@ class Ledger:
         """Newest first, at most `limit` (and never more than `PAGE_MAX`)."""
         limit = max(1, min(limit, PAGE_MAX))
         where, parameters = query.where()
-        rows = await self._database.fetch_all(
+        rows = await self._database.fetch_shared(
             f"SELECT {_COLUMNS} FROM disconnections WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
             (*parameters, limit + 1),
         )

@@ -20,6 +20,7 @@ from appliance.protocol import SpoolItem
 
 _AGE_LIMITS_S: Final = (86_400.0, 7 * 86_400.0, 30 * 86_400.0)
 """Ages by which usage is told apart: a day, a week, a month, and older."""
+AGE_STEP_S: Final = 60.0
 _KIND: Final = "storage.kind"
 """Row of `meta`: in which kind of store everything that is held lies."""
 REMOVALS_KEPT: Final = 200_000
@@ -78,8 +79,8 @@ class Holdings:
 
     async def usage(self, now: float) -> list[UsageRow]:
         """By session, category and age."""
-        day, week, month = (now - limit for limit in _AGE_LIMITS_S)
-        rows = await self._database.fetch_all(
+        day, week, month = (_step(now - limit) for limit in _AGE_LIMITS_S)
+        rows = await self._database.fetch_shared(
             "SELECT session, category, CASE WHEN newest_at >= ? THEN 'day' WHEN newest_at >= ? THEN 'week'"
             " WHEN newest_at >= ? THEN 'month' ELSE 'older' END AS age, sum(refs) AS items, count(*) AS objects,"
             " sum(size) AS size, sum(original_size) AS original_size,"
@@ -90,19 +91,19 @@ class Holdings:
 
     async def by_category(self) -> dict[Category, CategorySum]:
         """Contents and bytes as stored, for metrics."""
-        rows = await self._database.fetch_all(
+        rows = await self._database.fetch_shared(
             "SELECT category, count(*) AS objects, sum(size) AS size FROM objects GROUP BY category"
         )
         return {Category(row["category"]): CategorySum(objects=row["objects"], size=row["size"]) for row in rows}
 
     async def stored_since(self, since: float) -> int:
         """Bytes that came since then and are still there, and those that were removed since then."""
-        row = await self._database.fetch_one(
+        rows = await self._database.fetch_shared(
             "SELECT (SELECT coalesce(sum(size), 0) FROM objects WHERE stored_at >= ?1)"
             " + (SELECT coalesce(sum(size), 0) FROM removals WHERE at >= ?1 AND stored_at >= ?1) AS size",
-            (since,),
+            (_step(since),),
         )
-        return int(row["size"]) if row else 0
+        return int(rows[0]["size"])
 
     async def pending(self) -> list[Pending]:
         rows = await self._database.fetch_all("SELECT key, session, size, upload FROM pending_objects")
@@ -313,6 +314,11 @@ class Holdings:
         """Newest first."""
         rows = await self._database.fetch_all("SELECT * FROM refusals ORDER BY at DESC LIMIT ?", (limit,))
         return [_refusal(row) for row in rows]
+
+
+def _step(at: float) -> float:
+    """Ages are told in days: within `AGE_STEP_S` everybody asks the same question, and it is answered once."""
+    return at // AGE_STEP_S * AGE_STEP_S
 
 
 def _json(keys: Sequence[str]) -> str:

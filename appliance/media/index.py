@@ -120,7 +120,7 @@ class MediaIndex:
             conditions.append("(stored_at, id) < (?, ?)")
             values += before
         page = f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?"  # noqa: S608
-        rows = await self._database.fetch_all(_WITH_OBJECT.format(page), (*values, limit))
+        rows = await self._database.fetch_shared(_WITH_OBJECT.format(page), (*values, limit))
         return [_view(row) for row in rows]
 
     async def pin(self, media_id: str, *, pinned: bool) -> MediaView | None:
@@ -130,7 +130,7 @@ class MediaIndex:
 
     async def usage(self, session: str | None = None) -> dict[str, Usage]:
         """Number of items and stored bytes by session, of all or of one."""
-        rows = await self._database.fetch_all(
+        rows = await self._database.fetch_shared(
             "SELECT session, sum(refs) AS count, sum(size) AS size FROM objects"
             " WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
             (session,),

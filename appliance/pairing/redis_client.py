@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ class RedisClient:
     def __init__(self, url: str, *, user: str | None = None, password_file: Path | None = None) -> None:
         """Raises OSError if the password cannot be read."""
         self._folder_fd = -1
+        self._asking: asyncio.Task[str] | None = None
         parts = urlsplit(url)
         if parts.scheme == "unix" and len(os.fsencode(parts.path)) > _PATH_LIMIT:
             path = Path(parts.path)
@@ -49,7 +51,12 @@ class RedisClient:
         self.client = redis.asyncio.Redis.from_pool(pool)
 
     async def trouble(self) -> str:
-        """Why Redis cannot be used right now; empty if it can."""
+        """Why Redis cannot be used right now; empty if it can. Those who ask at the same time share one answer."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="redis ping")
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> str:
         try:
             await self.client.ping()
         except REDIS_ERRORS as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import datetime
 import shutil
@@ -35,7 +36,7 @@ from appliance.sessions.registry import LedgerWriter, Registry, SessionRow
 from appliance.sessions.runner import SessionRunner
 from appliance.sessions.spec import usable_proxy
 from appliance.sessions.supervisor import Supervisor
-from appliance.sessions.views import FailedLink, Shown, remedy_of, view_of
+from appliance.sessions.views import FailedLink, Shown, remedy_of, state_of, view_of
 from appliance.sessions.worker_link import LinkDownError
 
 NAME_MAX: Final = 80
@@ -148,6 +149,15 @@ class SessionService:
         """All sessions, oldest first."""
         losses, failed = await self._losses_today(), await self._failed_links()
         return [self._view(runner.row, losses, failed) for runner in self._supervisor.runners.values()]
+
+    def states(self) -> dict[SessionState, int]:
+        """How many sessions are in each state."""
+        runners = self._supervisor.runners.values()
+        return dict(
+            collections.Counter(
+                state_of(runner.row, runner, self._linking_shown.get(runner.row.id)) for runner in runners
+            )
+        )
 
     async def get(self, session: str) -> SessionView:
         """One session. Raises 404."""
@@ -316,7 +326,7 @@ class SessionService:
 
     async def _losses_today(self) -> dict[str, int]:
         midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        rows = await self._database.fetch_all(
+        rows = await self._database.fetch_shared(
             "SELECT session, count(*) AS losses FROM disconnections WHERE at >= ? GROUP BY session",
             (midnight.timestamp(),),
         )
@@ -324,7 +334,7 @@ class SessionService:
 
     async def _failed_links(self, session: str | None = None) -> dict[str, FailedLink]:
         """Of each session's latest attempt to link it, if that failed: all that an untyped code leaves behind."""
-        rows = await self._database.fetch_all(
+        rows = await self._database.fetch_shared(
             "SELECT session, state, ended_at, reason, remedy, max(created_at) FROM pairings"
             " WHERE ?1 IS NULL OR session = ?1 GROUP BY session",
             (session,),

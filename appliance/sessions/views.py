@@ -43,6 +43,18 @@ class FailedLink(msgspec.Struct, frozen=True):
     remedy: str
 
 
+def state_of(row: SessionRow, runner: SessionRunner | None, linking: Shown | None = None) -> SessionState:
+    """As `view_of` shows it."""
+    if linking is not None and row.memory.state in _NOT_IN_USE:
+        return linking.state
+    return SessionState.CONNECTING if _waits(row, runner) else row.memory.state
+
+
+def _waits(row: SessionRow, runner: SessionRunner | None) -> bool:
+    """Whether it should run and the fork server was not reached yet."""
+    return runner is not None and not runner.booted and row.memory.linked and row.memory.wanted
+
+
 def view_of(
     row: SessionRow,
     runner: SessionRunner | None,
@@ -58,7 +70,7 @@ def view_of(
     remedy = None
     if failed is not None and state in _TO_BE_LINKED and failed.at >= since:
         detail, remedy = f"The last attempt to link it failed: {failed.reason}", failed.remedy
-    if runner is not None and not runner.booted and memory.linked and memory.wanted:
+    if _waits(row, runner):
         state, detail = SessionState.CONNECTING, "Waiting for the fork server."
     if linking is not None and state in _NOT_IN_USE:
         state, detail, since, remedy = linking.state, "", linking.since, None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.database import Database, DatabaseError
+from appliance.database import SHARED_KEPT, SHARED_ROWS, Database, DatabaseError, Parameters
 from appliance.migrations import MIGRATIONS
 
 
@@ -127,4 +127,43 @@ async def test_what_is_committed_is_read_however_many_read_at_the_same_time(tmp_
     for reader in readers:
         reader.cancel()
     await asyncio.wait(readers)
+    await database.close()
+
+
+async def test_the_same_question_is_read_once_until_something_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await Database.open(tmp_path / "amda.db")
+    asked: list[str] = []
+    fetch_all = database.fetch_all
+
+    async def counted(sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        asked.append(sql)
+        return await fetch_all(sql, parameters)
+
+    monkeypatch.setattr(database, "fetch_all", counted)
+    question = "SELECT key FROM meta WHERE value = ?"
+    answers = await asyncio.gather(*(database.fetch_shared(question, ("x",)) for _ in range(20)))
+    assert answers == [[]] * 20
+    assert await database.fetch_shared(question, ("y",)) == []
+    assert len(asked) == 2
+    await database.execute("INSERT INTO meta VALUES ('a', 'x')")
+    assert [row["key"] for row in await database.fetch_shared(question, ("x",))] == ["a"]
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO meta VALUES ('b', 'x')")
+    assert [row["key"] for row in await database.fetch_shared(question, ("x",))] == ["a", "b"]
+    assert len(asked) == 4
+    await database.close()
+
+
+async def test_what_failed_or_is_long_is_not_kept(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "amda.db")
+    with pytest.raises(sqlite3.OperationalError):
+        await database.fetch_shared("SELECT nothing FROM nowhere")
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?) SELECT i FROM n"
+    assert len(await database.fetch_shared(long, (SHARED_ROWS,))) == SHARED_ROWS + 1
+    assert not database._shared
+    for number in range(2 * SHARED_KEPT):
+        await database.fetch_shared("SELECT key FROM meta WHERE value = ?", (number,))
+    assert len(database._shared) == SHARED_KEPT
     await database.close()
