@@ -2,14 +2,16 @@
 
 A subscriber keeps only the number of the last event that it has seen; recent events are served from memory, older ones
 from the database. So a slow subscriber costs nothing and misses nothing, and one that comes back goes on where it was.
+Subscribers are woken some at a time: a thousand of them hold up nobody who asks for something else meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import aiosqlite
@@ -24,6 +26,8 @@ _BATCH: Final = 200
 """Rows read at a time for a subscriber that catches up."""
 _PRUNE_EVERY: Final = 256
 """Old rows are deleted once in so many events; each time costs a write to the disk."""
+_WOKEN_AT_ONCE: Final = 8
+"""Subscribers that are woken in one turn of the event loop: a millisecond of work between two looks at the sockets."""
 _INSERT: Final = "INSERT INTO events (at, type, session, data) VALUES (?, ?, ?, ?)"
 
 
@@ -53,8 +57,10 @@ class EventBus:
         self._clock = clock
         self._recent: collections.deque[EventView] = collections.deque(maxlen=_RECENT)
         self._last = 0
-        self._changed = asyncio.Condition()
         self._order = asyncio.Lock()
+        self._waiting: dict[asyncio.Future[bool], int] = {}
+        """What wakes each subscriber that has seen everything, and the number up to which it has."""
+        self._waking: asyncio.Task[None] | None = None
         self._closed = False
         self._recorders: list[Recorder] = []
 
@@ -80,8 +86,7 @@ class EventBus:
             self._last = event.seq
             if event.seq % _PRUNE_EVERY == 0:
                 await self._database.execute("DELETE FROM events WHERE seq <= ?", (event.seq - self.kept,))
-        async with self._changed:
-            self._changed.notify_all()
+        self._wake()
         return event
 
     async def _record(self, kind: str, session: str | None, data: dict[str, Any]) -> EventView:
@@ -101,27 +106,60 @@ class EventBus:
 
     async def subscribe(self, after: int | None = None) -> AsyncIterator[EventView]:
         """Events with a number above `after` (None: only what happens from now on), in order, until `close`."""
-        cursor = self._last if after is None else min(max(after, 0), self._last)
-        while True:
-            batch = await self._since(cursor)
+        async for batch in self.follow(after):
             for event in batch:
-                cursor = event.seq
                 yield event
-            async with self._changed:
-                while self._last <= cursor and not self._closed:
-                    await self._changed.wait()
-            if self._closed:
-                return
+
+    async def follow(self, after: int | None = None) -> AsyncIterator[list[EventView]]:
+        """As `subscribe`, as many at a time as there are; an empty list when `nudge` was called and nothing is new."""
+        cursor = self._last if after is None else min(max(after, 0), self._last)
+        while not self._closed:
+            if self._last > cursor:
+                batch = await self._since(cursor)
+                cursor = batch[-1].seq if batch else self._last
+                yield batch
+            elif not await self._news(cursor):
+                yield []
+
+    async def nudge(self) -> None:
+        """Wake all who wait, although nothing is new."""
+        await self._wake_some(list(self._waiting), news=False)
 
     async def close(self) -> None:
         """End every subscription."""
         self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
+        await self._wake_all()
+
+    async def _news(self, cursor: int) -> bool:
+        """Wait until something is published or all of it ends; False if it was only a nudge."""
+        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[woken] = cursor
+        try:
+            return await woken
+        finally:
+            self._waiting.pop(woken, None)
+
+    def _wake(self) -> None:
+        if self._waiting and (self._waking is None or self._waking.done()):
+            self._waking = asyncio.create_task(self._wake_all(), name="wake subscribers")
+
+    async def _wake_all(self) -> None:
+        """Until nobody waits who lacks something."""
+        while behind := [woken for woken, seen in self._waiting.items() if self._closed or seen < self._last]:
+            await self._wake_some(behind, news=True)
+
+    async def _wake_some(self, waiting: Sequence[asyncio.Future[bool]], *, news: bool) -> None:
+        for start in range(0, len(waiting), _WOKEN_AT_ONCE):
+            for woken in waiting[start : start + _WOKEN_AT_ONCE]:
+                self._waiting.pop(woken, None)
+                if not woken.done():
+                    woken.set_result(news)
+            await asyncio.sleep(0)
 
     async def _since(self, cursor: int) -> list[EventView]:
         if self._recent and cursor >= self._recent[0].seq - 1:
-            return [event for event in self._recent if event.seq > cursor]
+            newer = list(itertools.takewhile(lambda event: event.seq > cursor, reversed(self._recent)))
+            return newer[::-1]
         rows = await self._database.fetch_all(
             "SELECT seq, at, type, session, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (cursor, _BATCH)
         )

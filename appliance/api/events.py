@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import collections
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -16,10 +19,32 @@ from appliance.model_api import EventsQuery
 from appliance.model_events import EventTypeList, event_types
 from appliance.problems import invalid
 
+FRAMES_KEPT: Final = 256
+"""What a thousand subscribers are sent at about the same time, those included that come back after some seconds."""
+
+
+class Frames:
+    """Events as they are sent: each is encoded once, for however many subscribers."""
+
+    def __init__(self) -> None:
+        self._made: collections.OrderedDict[int, bytes] = collections.OrderedDict()
+
+    def of(self, event: EventView) -> bytes:
+        if (frame := self._made.get(event.seq)) is None:
+            data = msgspec.json.encode(event)
+            frame = b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data)
+            self._made[event.seq] = frame
+            if len(self._made) > FRAMES_KEPT:
+                self._made.popitem(last=False)
+        return frame
+
 
 class EventsResource:
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
+        self._frames = Frames()
+        self._streams = 0
+        self._pulse: asyncio.Task[None] | None = None
 
     def routes(self) -> Sequence[Route]:
         headers = ("Last-Event-ID",)
@@ -34,40 +59,39 @@ class EventsResource:
         Each event has a number that only grows; a client that comes back with `Last-Event-ID` misses nothing that is
         still kept.
         """
-        events = self._bus.subscribe(_after(call.request, query))
+        after = _after(call.request, query)
+        batches = self._bus.follow(self._bus.last_seq if after is None else after)
         response = await open_stream(call.request)
-        async for event in _with_pauses(events):
-            if event is None:
-                await response.write(COMMENT)
-            elif _matches(event, query):
-                data = msgspec.json.encode(event)
-                await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), data))
+        with self._commenting():
+            async for batch in batches:
+                if frames := b"".join([self._frames.of(event) for event in batch if _matches(event, query)]):
+                    await response.write(frames)
+                elif not batch:
+                    await response.write(COMMENT)
         return response
 
     async def types(self) -> EventTypeList:
         """Every type of event, and what it means."""
         return EventTypeList(types=event_types())
 
+    @contextlib.contextmanager
+    def _commenting(self) -> Iterator[None]:
+        """All streams are sent a comment now and then, at about the same time: one timer does for all of them."""
+        self._streams += 1
+        if self._pulse is None:
+            self._pulse = asyncio.create_task(self._nudge(), name="comments")
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            if not self._streams and self._pulse is not None:
+                self._pulse.cancel()
+                self._pulse = None
 
-async def _with_pauses(events: AsyncIterator[EventView]) -> AsyncIterator[EventView | None]:
-    """The events, and None whenever nothing came for a while."""
-    waiting: asyncio.Task[EventView] | None = None
-    try:
+    async def _nudge(self) -> None:
         while True:
-            waiting = waiting or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait([waiting], timeout=COMMENT_S)
-            if not done:
-                yield None
-                continue
-            try:
-                event = waiting.result()
-            except StopAsyncIteration:
-                return
-            waiting = None
-            yield event
-    finally:
-        if waiting is not None:
-            waiting.cancel()
+            await asyncio.sleep(COMMENT_S)
+            await self._bus.nudge()
 
 
 def _after(request: web.Request, query: EventsQuery) -> int | None:

@@ -87,3 +87,40 @@ async def test_close_ends_subscriptions(database: Database) -> None:
     await asyncio.sleep(0)
     await bus.close()
     assert await follower == []
+
+
+async def test_a_thousand_followers_are_told_once_each_while_others_go_on(database: Database) -> None:
+    bus = EventBus(database, kept=100)
+    await bus.load()
+    told: list[int] = []
+    complete = asyncio.Event()
+
+    async def follow(number: int) -> None:
+        async for batch in bus.follow():
+            told.extend(number for _ in batch)
+            if len(told) >= 2000:
+                complete.set()
+
+    followers = [asyncio.create_task(follow(number)) for number in range(1000)]
+    await asyncio.sleep(0)
+    await bus.publish("first")
+    assert len(told) < 100  # whoever published is not kept until everybody has heard of it
+    await bus.publish("second")
+    async with asyncio.timeout(5):
+        await complete.wait()
+    assert sorted(told) == sorted([*range(1000), *range(1000)])
+    await bus.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*followers)
+
+
+async def test_a_nudge_brings_an_empty_batch_and_nothing_is_missed(database: Database) -> None:
+    bus = EventBus(database, kept=100)
+    await bus.load()
+    batches = bus.follow()
+    waiting = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0)
+    await bus.nudge()
+    assert await waiting == []
+    await bus.publish("news")
+    assert [event.type for event in await anext(batches)] == ["news"]
