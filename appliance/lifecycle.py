@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+YOUNG_OBJECTS: Final = 5_000
+"""New objects after which the youngest are looked through for garbage: a megabyte or two. Python's own 700 suit
+programs that make fewer at a time than a daemon makes for each turn of its clients."""
 
 
 class AlreadyRunningError(Exception):
@@ -39,6 +44,16 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def _settle() -> None:
+    """What a start has made stays for as long as the process: it is not looked through for garbage again and again.
+
+    With a thousand clients a full collection took 0.2 s, in which nobody was answered.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+
+
 def stop_request() -> asyncio.Event:
     """Set by SIGTERM, SIGINT or SIGHUP from now on; they end the process no more."""
     stop = asyncio.Event()
@@ -49,6 +64,7 @@ def stop_request() -> asyncio.Event:
 
 async def run_until(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
     """Run the background work until `stop`. Work that breaks ends all of it: half of it must not look alive."""
+    _settle()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in background]
         await stop.wait()
