@@ -55,7 +55,7 @@ class MinioServer:
         self._folder = folder
         self._program = program or find_minio()
         self._process: asyncio.subprocess.Process | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.credentials = S3Credentials(access_key=_USER, secret_key=secrets.token_urlsafe(24))
 
     @property
@@ -131,6 +131,7 @@ class MinioServer:
             writer.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of loopback that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

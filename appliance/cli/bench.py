@@ -176,6 +176,22 @@ def tui(
 
 
 @app.command()
+def api(
+    subscribers: Annotated[int, typer.Option(min=10, max=1200, help="Subscribers of events at any moment.")] = 1000,
+    requests: Annotated[int, typer.Option(min=10, max=2000, help="Reads a second.")] = 500,
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="How long it is measured.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Makes reads, drops and pauses repeatable.")] = 1,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Let a thousand subscribers follow events that really occur, drop and come back, while others read."""
+    from appliance.bench import api as bench
+
+    rehearsal = bench.run(subscribers=subscribers, requests_per_s=requests, duration_s=seconds, seed=seed, keep=keep)
+    carry_out(rehearsal, as_json)
+
+
+@app.command()
 def isolation(
     sessions: Annotated[int, typer.Option(min=3, max=500, help="How many sessions; two of them misbehave.")] = 60,
     as_json: Json = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 from appliance.client import ApplianceClient
 from appliance.config import load_settings
 from appliance.embedded import settings_text
+from appliance.minio_server import free_port
 from appliance.model_access import AuditEntry
 from appliance.sockets import wait_connectable
 
@@ -97,9 +97,3 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[DaemonProcess]
             yield daemon
     finally:
         await daemon.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from appliance.bench.rig import Rig
+from appliance.minio_server import free_port
 from appliance.model_api import Scope
 from appliance.staging import control_types as ct
-from tests.integration.api.daemon_process import free_port
 
 CLIENT = Path(__file__).parent / "client"
 PHONE = "221771000007"

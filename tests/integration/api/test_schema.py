@@ -15,9 +15,9 @@ from appliance.api.routes import Access
 from appliance.client import ApplianceClient
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.minio_server import free_port
 from appliance.model_api import Scope
 from appliance.redis_server import RedisServer
-from tests.integration.api.daemon_process import free_port
 from tests.integration.api.schemathesis_run import run_schemathesis
 from tests.integration.daemon.rig import ApiRig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from appliance.bench import crash, first_light, media, media_disturb, pairing, pairing_cycles
+from appliance.bench import api, crash, first_light, media, media_disturb, pairing, pairing_cycles
 from appliance.bench.media_choices import Disturbance, MediaStore
 from appliance.bench.proof import ACK_WINDOW_S, in_window
 
@@ -58,6 +58,20 @@ async def test_media_is_stored_once_and_whole_although_s3_is_away(monkeypatch: p
     monkeypatch.setattr(media_disturb, "S3_AWAY_S", 5.0)
     result = await media.run(sessions=2, items=10, store=MediaStore.S3, disturbance=Disturbance.S3_STOP)
     assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
+
+
+@pytest.mark.timeout(120)
+async def test_many_follow_and_read_at_once_and_nobody_misses_anything() -> None:
+    """A hundred subscribers; `./run-tests long` has a thousand. How quick it is depends on who else works here."""
+    result = await api.run(subscribers=100, requests_per_s=50, duration_s=6.0, sessions=5, seeded=4)
+    assert result.disconnects == result.events_missed == result.events_repeated == result.requests_failed == 0, (
+        msgspec.json.format(msgspec.json.encode(result)).decode()
+    )
+    assert result.subscribers >= 50
+    assert result.reconnections >= 50
+    assert result.events >= 10
+    assert result.events_delivered == 105 * result.events
+    assert result.daemon_pss_growth_mib < api.GROWTH_MIB / 2
 
 
 def test_only_the_window_excuses_a_loss() -> None:
