@@ -113,6 +113,10 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
     async def create_session(self, session: str, name: str = "") -> SessionView:
         return await self._call("POST", "/v1/sessions", SessionView, CreateSession(id=session, name=name))
 
+    async def rename_session(self, session: str, name: str) -> SessionView:
+        """For people; the id stays."""
+        return await self._call("PATCH", f"/v1/sessions/{session}", SessionView, SetSession(name=name))
+
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """Its own way to WhatsApp; empty: no proxy at all, None: as for all. One that runs gets a new process."""
         return await self._call("PATCH", f"/v1/sessions/{session}", SessionView, SetSession(proxy=proxy))

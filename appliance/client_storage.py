@@ -14,6 +14,7 @@ from appliance.model_api import MediaPage
 from appliance.model_backup import BackupView
 from appliance.model_storage import (
     CheckRequest,
+    CleanupRequest,
     JobView,
     MediaWaiting,
     MoveRequest,
@@ -149,10 +150,14 @@ class StorageCalls:
         """Begin; follow it with `storage_job`."""
         return await self._call("POST", "/v1/storage/check", StorageJob, CheckRequest(repair=repair, hashes=hashes))
 
+    async def clean_storage(self, *, dry_run: bool = False) -> StorageJob:
+        """Begin; follow it with `storage_job`."""
+        return await self._call("POST", "/v1/storage/cleanup", StorageJob, CleanupRequest(dry_run=dry_run))
+
     async def move_storage(self, to: Literal["folder", "s3"], *, remove_old: bool = False) -> StorageJob:
         """Begin; follow it with `storage_job`."""
         return await self._call("POST", "/v1/storage/move", StorageJob, MoveRequest(to=to, remove_old=remove_old))
 
     async def storage_job(self) -> StorageJob | None:
-        """The check or move that is under way, or the last one since the daemon started."""
+        """The check, cleanup or move that is under way, or the last one since the daemon started."""
         return (await self._call("GET", "/v1/storage/job", JobView)).job

@@ -73,6 +73,10 @@ class SessionControl(Protocol):
         """Who forks the processes; None while it does not answer."""
         ...
 
+    async def rename(self, session: str, name: str) -> SessionView:
+        """For people; the id stays. Raises 400 for a name that cannot be shown."""
+        ...
+
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """`proxy`: None: the appliance's, empty: none at all. Raises 400 if it does not get through to WhatsApp."""
         ...

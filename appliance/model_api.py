@@ -46,6 +46,8 @@ class CreateSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class SetSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is given is changed, the rest stays."""
 
+    name: Annotated[str, Meta(min_length=1, max_length=80)] | msgspec.UnsetType = msgspec.UNSET
+    """For people; the id never changes."""
     proxy: Annotated[str, Meta(max_length=600)] | msgspec.UnsetType | None = msgspec.UNSET
     """http:// or socks5:// URL of a way to WhatsApp of its own; empty: no proxy at all; null: as for all sessions."""
 

@@ -157,6 +157,14 @@ class MoveReport(msgspec.Struct, frozen=True, kw_only=True):
     """The store where everything lay before."""
 
 
+class CleanupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was put right, and what was removed; of a dry run: what would be."""
+
+    dry_run: bool
+    check: CheckReport
+    prune: PruneReport
+
+
 class JobState(enum.StrEnum):
     RUNNING = "running"
     DONE = "done"
@@ -164,11 +172,11 @@ class JobState(enum.StrEnum):
 
 
 class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A check or a move: it takes as long as there are objects."""
+    """A check, a cleanup or a move: it takes as long as there are objects."""
 
     id: str
     kind: str
-    """check or move."""
+    """check, cleanup or move."""
     state: JobState = JobState.RUNNING
     done: int = 0
     """Objects so far, of …"""
@@ -180,6 +188,7 @@ class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
     """Why it failed, with the remedy."""
     check: CheckReport | None = None
     move: MoveReport | None = None
+    cleanup: CleanupReport | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +201,11 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Delete what nobody refers to; take what is lost or damaged out of the index."""
     hashes: bool = False
     """Read every byte."""
+
+
+class CleanupRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dry_run: bool = False
+    """Change nothing, only tell."""
 
 
 class MoveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -144,6 +144,11 @@ class FakeSessions:
     def forks(self) -> ForkHello | None:
         return None
 
+    async def rename(self, session: str, name: str) -> SessionView:
+        await self.get(session)
+        self.change(session, name=name)
+        return self.views[session]
+
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         await self.get(session)
         self.change(session, proxy="none" if proxy == "" else proxy)

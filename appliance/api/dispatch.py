@@ -63,7 +63,8 @@ def handler_of(
         if route.creates is None or key is None:
             return _response(route, request, await route.handler(**arguments))
         work = functools.partial(route.handler, **arguments)
-        return _response(route, request, await repeats.once(route, call.caller.key, key, arguments.get("body"), work))
+        what = (request.path, arguments.get("body"))
+        return _response(route, request, await repeats.once(route, call.caller.key, key, what, work))
 
     return handle
 
@@ -179,9 +180,14 @@ def tagged(request: web.Request, response: web.Response) -> web.Response:
     """The answer with its `ETag`, or 304 if the client has it (RFC 9110, 13.1.2): who polls gets nothing twice."""
     content = response.body if isinstance(response.body, bytes) else b""
     tag = f'"{hashlib.blake2b(content, digest_size=_ETAG_BYTES).hexdigest()}"'
-    given = request.headers.get("If-None-Match", "")
-    if tag in (one.strip().removeprefix("W/") for one in given.split(",")):
+    if has_it(request, tag):
         response = web.Response(status=http.HTTPStatus.NOT_MODIFIED)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "no-cache, private"
     return response
+
+
+def has_it(request: web.Request, tag: str) -> bool:
+    """Whether the client has the version of this tag (RFC 9110, 13.1.2)."""
+    given = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
+    return tag in given or "*" in given

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from appliance.api.audit_log import AuditLog, Deed
 from appliance.api.limiters import Guesses, Rate, Remembered, peer_of
@@ -21,6 +23,10 @@ TCP: Final = "tcp"
 _BEARER: Final = "Bearer "
 _CHALLENGE: Final = 'Bearer realm="amda"'
 _FORWARDED: Final = "X-Forwarded-For"
+_ELSEWHERE: Final = re.compile(r"(^|/)\.{1,2}(;[^/]*)?(/|$)|//|[\\\x00-\x1f\x7f\ufffd]")
+"""Steps up, also with parameters; doubled and backward slashes; control characters, and bytes that are no UTF-8."""
+_UNPACKED: Final = 3
+"""Some decode twice; who packs more often is found out at the third."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +137,18 @@ def admit(route: Route, caller: Caller) -> None:
         )
         error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope", scope="{route.scope}"'
         raise error
+
+
+def leads_elsewhere(raw_path: str) -> bool:
+    """Whether a path, as it was sent, tries to leave its place: no address of ours has any of this in it.
+
+    >>> [leads_elsewhere(one) for one in ("/v1/media/a-b", "/v1/media/..%2f..%2famda.db", "/v1/media/%00", "/v1//x")]
+    [False, True, True, True]
+    """
+    path = raw_path
+    for _ in range(_UNPACKED):
+        path = unquote(path, errors="replace")
+    return bool(_ELSEWHERE.search(path))
 
 
 def unauthorised(detail: str) -> ProblemError:

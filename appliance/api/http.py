@@ -67,12 +67,10 @@ def _whole_numbers(value: Any) -> Any:
 
 
 async def _content(request: web.Request, limit_s: float) -> bytes:
-    """Raises ProblemError: 408 too slow, 413 too large, before any of it is read if it says so; 415 compressed."""
+    """Raises ProblemError: 408 too slow, 413 too large, 415 compressed."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         detail = "The body is compressed."
         raise problem("encoding", "Not as it is", 415, detail, remedy="Send it as it is.", field="Content-Encoding")
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     try:
         async with asyncio.timeout(limit_s):
             return await request.read()

@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from appliance.api.dispatch import has_it
 from appliance.api.routes import Call, Route, delete, get, post, put
 from appliance.media.aside import SetAside
 from appliance.media.compression.compressor import Compressor
@@ -74,7 +75,8 @@ class MediaResource:
                 produces="*/*",
                 also=(206,),
                 endless=True,
-                headers=("Range",),
+                sized=True,
+                headers=("Range", "If-Range", "If-None-Match"),
                 own_session_check=True,
             ),
         )
@@ -150,13 +152,17 @@ class MediaResource:
         return view
 
     async def content(self, call: Call, media: ResourceId) -> web.StreamResponse:
-        """The stored bytes, or a range of them.
+        """The stored bytes, or a range of them; with `If-None-Match`, nothing if the client has them.
 
         A browser never shows them as a page of ours: senders choose the content.
         """
         request = call.request
         view = await self._get(call, media)
-        start, end = _range(request.headers.get("Range"), view.size)
+        tag = f'"{view.stored_sha256}"'
+        if has_it(request, tag):
+            return web.Response(status=http.HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+        same = request.headers.get("If-Range", tag) == tag  # of other bytes, the client has no use for a part
+        start, end = _range(request.headers.get("Range") if same else None, view.size)
         partial = (start, end) != (0, view.size)
         response = web.StreamResponse(
             status=http.HTTPStatus.PARTIAL_CONTENT if partial else http.HTTPStatus.OK,
@@ -165,13 +171,16 @@ class MediaResource:
                 "Content-Length": str(end - start),
                 "Content-Disposition": f'attachment; filename="{view.key.rpartition("/")[2]}"',
                 "Accept-Ranges": "bytes",
-                "ETag": f'"{view.stored_sha256}"',
+                "ETag": tag,
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "sandbox",
             },
         )
         if partial:
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{view.size}"
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
         try:
             async for piece in self._vault.store.get(view.key, start, end - start):
                 if not response.prepared:

@@ -36,6 +36,7 @@ HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
         {"type": "integer", "minimum": 0},
     ),
     "Range": ("One range of bytes, as in `bytes=0-1023`.", {"type": "string"}),
+    "If-Range": ("The `ETag` of what the client has a part of: if it holds no more, all comes.", {"type": "string"}),
     "If-None-Match": ("The `ETag` of the answer that the client has: 304 if it still holds.", {"type": "string"}),
 }
 """Request headers that routes heed: what they are for, and their schema."""
@@ -165,8 +166,8 @@ def _responses(route: Route) -> dict[str, Any]:
         content = {"application/json": {"schema": _reference(route.signature.answer)}}
         for status in (route.status, *route.also):
             responses[str(status)] = {"description": http.HTTPStatus(status).phrase, "content": content}
-        if route.method == "GET":
-            responses["304"] = {"description": "The client has it already."}
+    if "If-None-Match" in _headers(route):
+        responses["304"] = {"description": "The client has it already."}
     responses["default"] = {
         "description": "What is wrong, and what to do about it.",
         "content": {PROBLEM_TYPE: {"schema": _reference(Problem)}},

@@ -42,7 +42,7 @@ class PairingsResource:
             post("/v1/pairings/lift", self.lift),
             get("/v1/pairings/{pairing}", self.show, own_session_check=True),
             get(EVENTS_PATH, self.follow, produces=EVENT_STREAM, endless=True, own_session_check=True),
-            post("/v1/sessions/{session}/relink", self.relink, status=202),
+            post("/v1/sessions/{session}/relink", self.relink, status=202, creates=creates),
             post("/v1/pairings/{pairing}/cancel", self.cancel, own_session_check=True),
         )
 

@@ -29,9 +29,9 @@ class Repeats:
         self._running: set[bytes] = set()
 
     async def once(
-        self, route: Route, who: str, key: str, body: msgspec.Struct | None, work: Callable[[], Awaitable[Any]]
+        self, route: Route, who: str, key: str, what: tuple[str, object], work: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """What `work` answers, or the answer to the first call under this key.
+        """What `work` answers, or the answer to the first call under this key. `what`: path and body of the call.
 
         Raises ProblemError: 400 no key, 409 the first call is still under way, 422 the key was used for something else.
         """
@@ -42,7 +42,7 @@ class Repeats:
         creates = route.creates
         assert creates is not None  # noqa: S101 - the caller asks only then
         digest = hashlib.sha256("\0".join((who, route.name, key)).encode()).digest()
-        fingerprint = hashlib.sha256(msgspec.json.encode(body)).digest()
+        fingerprint = hashlib.sha256(msgspec.json.encode(what)).digest()
         if digest in self._running:
             error = conflict("The first call under this Idempotency-Key is still under way.", "Ask again in a moment.")
             error.retry_after_s = _RETRY_S
@@ -80,7 +80,7 @@ def _other_use() -> ProblemError:
         "idempotency-key",
         "Key used for something else",
         422,
-        "This Idempotency-Key was used with another body.",
+        "This Idempotency-Key was used for another call.",
         remedy="Use a new key for a new call.",
         field="Idempotency-Key",
     )

@@ -137,6 +137,8 @@ class Route:
     """The media type of what is not JSON."""
     endless: bool = False
     """Takes as long as its reader likes: the time limit of requests does not apply."""
+    sized: bool = False
+    """Endless, but HEAD can tell its headers all the same."""
     headers: tuple[str, ...] = ()
     """Request headers that it heeds, by their names in `openapi.HEADERS`."""
     creates: Creates[Any] | None = None
@@ -147,6 +149,11 @@ class Route:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "signature", _read_signature(self))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether HEAD is answered as GET without its body."""
+        return self.sized or not self.endless
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +14,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from appliance.api.access import Access
-from appliance.api.audit_log import Deed
+from appliance.api.audit_log import AuditLog, Deed
 from appliance.api.connection import Connection
 from appliance.api.dispatch import CALLER, SESSION, handler_of
 from appliance.api.doors import Door, TcpDoor, UnixDoor
-from appliance.api.gatekeeper import Peer, unauthorised
+from appliance.api.gatekeeper import Peer, leads_elsewhere, unauthorised
 from appliance.api.http import mark_begun, problems, status_of
 from appliance.api.routes import Access as RouteAccess
-from appliance.api.routes import Route
+from appliance.api.routes import Caller, Route
 from appliance.config import Limits
+from appliance.problems import problem
 
 SHUTDOWN_S: Final = 2.0
 """What running requests get to end when the daemon stops: its restart must take two seconds."""
@@ -54,7 +56,7 @@ class ApiServer:
             allowed = []
             for route in (route for route in routes if route.path == path):
                 handler = handler_of(route, limits.request_s, self._access.settings.body_s, self._access.repeats)
-                methods = ["GET", "HEAD"] if route.method == "GET" and not route.endless else [route.method]
+                methods = ["GET", "HEAD"] if route.method == "GET" and route.has_head else [route.method]
                 for method in methods:
                     router.add_route(method, path, handler)
                 allowed += methods
@@ -161,11 +163,27 @@ def _identify(routes: Sequence[Route], access: Access) -> Middleware:
         connection.token = caller.token
         connection.endless = _path(request) in endless
         request[CALLER] = caller
+        _refuse_what_none_sends(request, caller, access.audit)
         if caller.scope is None and _path(request) not in public:
             raise unauthorised("This needs a token.")
         return await handler(request)
 
     return middleware
+
+
+def _refuse_what_none_sends(request: web.Request, caller: Caller, audit: AuditLog) -> None:
+    """What no client of ours sends is refused whoever sends it, and is on record: raises ProblemError 400 for a path
+    that tries to leave its place, HTTPRequestEntityTooLarge for a body beyond all bounds, before any of it is read."""
+    if leads_elsewhere(request.rel_url.raw_path):
+        audit.refuse(
+            Deed(caller.who, caller.door, caller.address, "path_traversal", status=http.HTTPStatus.BAD_REQUEST)
+        )
+        detail = "No address of this API looks like this."
+        raise problem("no-such-path", "No such address", 400, detail, remedy="GET /v1/openapi.json lists them.")
+    if (request.content_length or 0) > request.client_max_size:
+        status = http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        audit.refuse(Deed(caller.who, caller.door, caller.address, "body_too_large", status=status))
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
 
 
 @web.middleware

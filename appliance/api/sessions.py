@@ -67,9 +67,11 @@ class SessionsResource:
 
         A proxy is tried before it is stored; a session that runs starts anew through it.
         """
-        if body.proxy is msgspec.UNSET:
-            return await self.show(session)
-        return await self._sessions.set_proxy(session, body.proxy)
+        if body.proxy is not msgspec.UNSET:  # first, because it may be refused
+            await self._sessions.set_proxy(session, body.proxy)
+        if body.name is not msgspec.UNSET:
+            await self._sessions.rename(session, body.name)
+        return await self.show(session)
 
     async def capture(self, session: SessionId) -> CaptureView:
         """What is kept of its messages, and which of these settings are its own."""

@@ -11,6 +11,7 @@ from appliance.media.store import StoreError
 from appliance.model_api import Scope
 from appliance.model_storage import (
     CheckRequest,
+    CleanupRequest,
     JobView,
     MoveRequest,
     PruneReport,
@@ -33,6 +34,7 @@ class StorageResource:
             get("/v1/storage", self.usage),
             post("/v1/storage/prune", self.prune),
             post("/v1/storage/check", self.check, Scope.ADMIN, status=202),
+            post("/v1/storage/cleanup", self.cleanup, Scope.ADMIN, status=202),
             post("/v1/storage/move", self.move, Scope.ADMIN, status=202),
             get("/v1/storage/job", self.job),
             get("/v1/storage/removals", self.removals),
@@ -54,12 +56,20 @@ class StorageResource:
         """Begin to compare the index with the store itself; with `repair`, put right what is wrong."""
         return await self._room.begin_check(repair=body.repair, hashes=body.hashes)
 
+    async def cleanup(self, body: CleanupRequest) -> StorageJob:
+        """Begin to put everything right that needs no decision, then to make room as age and quota ask for.
+
+        What nothing refers to and unfinished uploads are deleted, what is lost or damaged leaves the index on record.
+        With `dry_run` nothing is changed.
+        """
+        return await self._room.begin_cleanup(dry_run=body.dry_run)
+
     async def move(self, body: MoveRequest) -> StorageJob:
         """Begin to move all media to another store; the appliance goes on working."""
         return await self._room.begin_move(StorageKind(body.to), remove_old=body.remove_old)
 
     async def job(self) -> JobView:
-        """The check or move that is under way, or the last one, with its report."""
+        """The check, cleanup or move that is under way, or the last one, with its report."""
         return JobView(job=self._room.jobs.last)
 
     async def removals(self, query: StorageListQuery) -> RemovalList:

@@ -92,14 +92,21 @@ def set_session(
         str | None,
         typer.Option(help="socks5:// or http:// URL of its own; `none`: no proxy; `default`: as for all sessions."),
     ] = None,
+    name: Annotated[str | None, typer.Option(help="Another name for people; the id stays.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change what is kept of its messages (at once; the value `default`: as for all sessions), or its way to WhatsApp.
+    """Change what is kept of its messages (at once; the value `default`: as for all sessions), its way to WhatsApp, or
+    its name.
 
     A proxy is tried first; a session that runs starts anew, through it."""
-    if not keep and proxy is None:
-        raise CommandError(_("nothing to set"), _("Write --proxy URL or KEY=VALUE."), Exit.USAGE)
+    if not keep and proxy is None and name is None:
+        raise CommandError(_("nothing to set"), _("Write --proxy URL, --name NAME or KEY=VALUE."), Exit.USAGE)
+    if name is not None:
+        called = name
+        view = with_client(config, lambda client: client.rename_session(session, called))
+        if not keep and proxy is None:
+            _show(view, as_json=as_json)
     if proxy is not None:
         chosen = {_DEFAULT: None, _NONE: ""}.get(proxy, proxy)
         view = with_client(config, lambda client: client.set_proxy(session, chosen))

@@ -28,7 +28,7 @@ from appliance.model import Category
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
-    from appliance.model_storage import CheckReport, StorageJob, StorageUsage
+    from appliance.model_storage import CheckReport, PruneReport, StorageJob, StorageUsage
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -108,6 +108,10 @@ def prune(
     if as_json:
         print_json(report)
         return
+    _print_pruned(report)
+
+
+def _print_pruned(report: PruneReport) -> None:
     if report.dry_run:
         gone = ngettext("{count} would go", "{count} would go", report.objects)
     else:
@@ -163,6 +167,25 @@ def _check_lines(report: CheckReport) -> Iterator[tuple[str, str]]:
 
 
 @app.command()
+def cleanup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, only tell.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Repair what `check` finds, then remove what age and quota ask for. Pinned items never go."""
+    job = with_client(config, lambda client: _follow(client, client.clean_storage(dry_run=dry_run), quiet=as_json))
+    report = job.cleanup
+    if report is None:
+        raise CommandError(_("the cleanup ended without a report"), _("Try again."))
+    if as_json:
+        print_json(report)
+        return
+    for label, text in _check_lines(report.check):
+        print(f"{label:<11}{text}")
+    _print_pruned(report.prune)
+
+
+@app.command()
 def move(
     to: Annotated[StoreKind, typer.Option("--to", help="Where all media shall lie.")],
     remove_old: Annotated[
@@ -198,12 +221,12 @@ def move(
 
 @app.command()
 def job(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """The check or move that is under way, or the last one."""
+    """The check, cleanup or move that is under way, or the last one."""
     found = with_client(config, lambda client: client.storage_job())
     if as_json:
         print_json(found)
     elif found is None:
-        print(_("There was no check and no move since the daemon started."))
+        print(_("There was no check, no cleanup and no move since the daemon started."))
     else:
         words = _("{kind}  {state}  {done} of {total} objects  since {time}")
         since = clock(found.started_at)

@@ -14,8 +14,11 @@ import structlog
 
 from appliance.media.audit import Progress
 from appliance.media.store import ContentChangedError, StoreError
-from appliance.model_storage import CheckReport, JobState, MoveReport, StorageJob
+from appliance.model_storage import CheckReport, CleanupReport, JobState, MoveReport, StorageJob
 from appliance.problems import conflict
+
+Report = CheckReport | CleanupReport | MoveReport
+_FIELDS: dict[type[Report], str] = {CheckReport: "check", CleanupReport: "cleanup", MoveReport: "move"}
 
 _log = structlog.get_logger(__name__)
 
@@ -28,9 +31,7 @@ class StorageJobs:
         self.last: StorageJob | None = None
         """The one that is under way, or the last one; None: there was none since the daemon started."""
 
-    def start(
-        self, kind: str, total: int, step: Callable[[Progress], Awaitable[CheckReport | MoveReport]]
-    ) -> StorageJob:
+    def start(self, kind: str, total: int, step: Callable[[Progress], Awaitable[Report]]) -> StorageJob:
         """Begin. Raises ProblemError 409 if another one is under way."""
         if self._task is not None and not self._task.done() and self.last is not None:
             raise conflict(f"A {self.last.kind} of the storage is under way.", "Wait for it: amda storage job")
@@ -44,7 +45,7 @@ class StorageJobs:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _run(self, step: Callable[[Progress], Awaitable[CheckReport | MoveReport]]) -> None:
+    async def _run(self, step: Callable[[Progress], Awaitable[Report]]) -> None:
         try:
             report = await step(self._progress)
         except (StoreError, ContentChangedError, OSError, sqlite3.Error) as error:
@@ -54,10 +55,7 @@ class StorageJobs:
             self._change(state=JobState.FAILED, error="the daemon was stopped; start it again", ended_at=time.time())
             raise
         else:
-            if isinstance(report, CheckReport):
-                self._change(state=JobState.DONE, check=report, ended_at=time.time())
-            else:
-                self._change(state=JobState.DONE, move=report, ended_at=time.time())
+            self._change(state=JobState.DONE, ended_at=time.time(), **{_FIELDS[type(report)]: report})
 
     def _progress(self, done: int) -> None:
         self._change(done=done)

@@ -28,7 +28,7 @@ from appliance.media.tending import StoreKeeper
 from appliance.media.usage import StorageReport
 from appliance.media.vault import Vault
 from appliance.model_api import IntakeState, SettingList
-from appliance.model_storage import MoveReport, StorageJob
+from appliance.model_storage import CleanupReport, MoveReport, PruneRequest, StorageJob
 from appliance.problems import invalid
 from appliance.settings_views import describe
 
@@ -132,6 +132,16 @@ class MediaRoom:
         return self.jobs.start(
             "check", total, lambda progress: self.auditor.check(repair=repair, hashes=hashes, progress=progress)
         )
+
+    async def begin_cleanup(self, *, dry_run: bool) -> StorageJob:
+        """Raises ProblemError 409 if something of the kind is under way."""
+
+        async def cleanup(progress: Progress) -> CleanupReport:
+            check = await self.auditor.check(repair=not dry_run, hashes=False, progress=progress)
+            prune = await self.vault.prune(PruneRequest(dry_run=dry_run))
+            return CleanupReport(dry_run=dry_run, check=check, prune=prune)
+
+        return self.jobs.start("cleanup", await self.holdings.count(), cleanup)
 
     async def begin_move(self, to: StorageKind, *, remove_old: bool) -> StorageJob:
         """Raises ProblemError: 409 if something of the kind is under way, 400 if settings of that store are missing."""

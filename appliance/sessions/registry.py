@@ -133,6 +133,11 @@ class Registry:
         row.generation += 1
         row.store, row.phone, row.jid = store, phone, jid
 
+    async def set_name(self, row: SessionRow, name: str) -> None:
+        """For people; the id never changes."""
+        await self._database.execute("UPDATE sessions SET name = ? WHERE id = ?", (name, row.id))
+        row.name = name
+
     async def set_settings(self, row: SessionRow, settings: SessionSettings) -> None:
         """Replace what was set for this session alone."""
         await self._database.execute(

@@ -134,11 +134,10 @@ class SessionService:
             raise invalid(
                 "id", f"{session[:40]!r} is no session id.", "Use 1 to 32 of a-z, 0-9 and -, with no - at either end."
             )
-        if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
-            raise invalid("name", "The name cannot be shown.", f"Use 1 to {NAME_MAX} printable characters.")
+        shown = _shown_name(name)
         with self._locks.hold(session, "create"):
             try:
-                row = await self._registry.insert(session, name.strip(), self._node_id)
+                row = await self._registry.insert(session, shown, self._node_id)
             except sqlite3.IntegrityError as error:
                 raise conflict(f"There is a session {session} already.", "Choose another id.") from error
             self._supervisor.add(row)
@@ -208,6 +207,14 @@ class SessionService:
     def forks(self) -> ForkHello | None:
         """Who forks the processes; None while it does not answer."""
         return self._supervisor.forks
+
+    async def rename(self, session: str, name: str) -> SessionView:
+        """Call it something else for people; the id stays. Raises 400 for a name that cannot be shown."""
+        runner, shown = self._runner(session), _shown_name(name)
+        with self._locks.hold(session, "set"):
+            await self._registry.set_name(runner.row, shown)
+        await self._tell_change(runner.row)
+        return await self.get(session)
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         """Have it take another way to WhatsApp, from now on: one that runs gets a new process. None: the appliance's;
@@ -358,3 +365,10 @@ class SessionService:
         view = self._view(row)
         for callback in self._view_callbacks:
             await callback(view)
+
+
+def _shown_name(name: str) -> str:
+    """Raises ProblemError 400."""
+    if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
+        raise invalid("name", "The name cannot be shown.", f"Use 1 to {NAME_MAX} printable characters.")
+    return name.strip()

@@ -24,6 +24,8 @@ JUDGED_BY_THE_APPLIANCE = {
     "/v1/sessions/{session}/capture": "a chat that is none",
     "/v1/storage/move": "a store that is not set up",
     "/v1/tokens": "the scope admin for one session",
+    "/v1/webhooks": "a type of event that there is not, or a URL that leads into a private network",
+    "/v1/webhooks/{webhook}": "as above",
     "/v1/sessions/{session}/person": "a contact that no service answers to",
 }
 """Paths where a request may fit its schema and still be refused with 400, and why: no schema can say it."""

@@ -115,6 +115,7 @@ async def test_a_body_that_trickles_in_is_given_up(daemon: DaemonProcess) -> Non
         )
         status, problem = await answer(reader)
     assert (status, problem.title) == (408, "Too slow")
+    assert next(one.status for one in (await daemon.client.audit()).items if one.action == "sessions_create") == 408
 
 
 async def test_a_body_of_ten_gigabytes_is_refused_at_once(daemon: DaemonProcess) -> None:
@@ -132,16 +133,22 @@ async def test_a_body_of_ten_gigabytes_is_refused_at_once(daemon: DaemonProcess)
             assert (status, problem.title) == (413, "Body too large")
             assert "limits.request_bytes" in problem.remedy
             assert await sending < TEN_GB // 4, "it is cut, not read to its end"
+    await daemon.refused("body_too_large", "127.0.0.1")
+    entries = [one for one in (await daemon.client.audit()).items if one.action == "sessions_create"]
+    assert (entries[0].status, entries[0].who[:6]) == (413, "token:"), "the one that did not say how long it is, too"
     await still_well(daemon, before)
 
 
 async def test_a_body_where_none_is_read_is_not_swallowed(daemon: DaemonProcess) -> None:
     before = daemon.memory()
-    async with raw(daemon) as (reader, writer):
-        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % TEN_GB)
-        sending = asyncio.ensure_future(send_until_cut(writer, b" " * 65536, TEN_GB))
-        assert b" 200 " in await reader.readline()
-        assert await sending < TEN_GB // 4
+    for header, expected in ((b"Content-Length: %d" % TEN_GB, b" 413 "), (b"Transfer-Encoding: chunked", b" 200 ")):
+        piece = b" " * 65536 if expected == b" 413 " else b"10000\r\n" + b" " * 65536 + b"\r\n"
+        async with raw(daemon, "127.5.0.1") as (reader, writer):
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+            sending = asyncio.ensure_future(send_until_cut(writer, piece, TEN_GB))
+            assert expected in await reader.readline()
+            assert await sending < TEN_GB // 4
+    await daemon.refused("body_too_large", "127.5.0.1")
     await still_well(daemon, before)
 
 
@@ -249,7 +256,7 @@ async def test_a_client_that_takes_nothing_is_cut(daemon: DaemonProcess) -> None
 
 
 async def test_paths_do_not_lead_out_of_the_media(daemon: DaemonProcess) -> None:
-    secret = (await token(daemon)).encode()
+    before, secret, refused = daemon.memory(), (await token(daemon)).encode(), 0
     names = (
         b"..%2f..%2famda.db", b"%2e%2e%2f%2e%2e%2famda.db", b"..", b"..%5c..%5camda.db", b"%00", b"a%00b", b"a%0a",
         b"..;/amda.db", b"%252e%252e%252famda.db", b"%c0%ae%c0%ae%c0%afamda.db", b"/etc/passwd", b"%2fetc%2fpasswd",
@@ -261,6 +268,14 @@ async def test_paths_do_not_lead_out_of_the_media(daemon: DaemonProcess) -> None
                 writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (target, secret))
                 status, _ = await answer(reader)
                 assert status in (400, 404), target
+                refused += status == 400
+    assert sum(one.count for one in await daemon.refused("path_traversal", "127.0.0.1", refused)) == refused
+    assert refused == 3 * len(names)
+    async with raw(daemon, "127.6.0.1") as (reader, writer):
+        writer.write(b"GET /v1/media/..%2f..%2famda.db HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer(reader))[0] == 400
+    await daemon.refused("path_traversal", "127.6.0.1")
+    await still_well(daemon, before)
 
 
 async def test_what_is_no_http_is_refused(daemon: DaemonProcess) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,6 +16,7 @@ from appliance.api.routes import Access
 from appliance.client import ApplianceClient
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.history.delivery import DeliveryError
 from appliance.minio_server import free_port
 from appliance.model_api import Scope
 from appliance.redis_server import RedisServer
@@ -26,10 +28,17 @@ pytestmark = pytest.mark.timeout(300)
 
 @contextlib.asynccontextmanager
 async def served(folder: Path, database: Database, bus: EventBus) -> AsyncIterator[tuple[ApiRig, str]]:
+    """Webhooks are made, shown and changed as asked, but nothing is posted to the hosts that schemathesis invents."""
     port = free_port()
     bounds = {"api_requests_per_s": "100000", "api_burst": "100000", "api_failures": "100000"}
-    async with ApiRig.open(folder, database, bus, api_listen=f"127.0.0.1:{port}", **bounds) as rig:
-        yield rig, f"http://127.0.0.1:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("appliance.webhooks.service.post", _nobody_there)
+        async with ApiRig.open(folder, database, bus, api_listen=f"127.0.0.1:{port}", **bounds) as rig:
+            yield rig, f"http://127.0.0.1:{port}"
+
+
+async def _nobody_there(*_: object) -> NoReturn:
+    raise DeliveryError("nobody is there")
 
 
 async def test_with_a_token(
