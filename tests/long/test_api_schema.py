@@ -19,8 +19,8 @@ from tests.integration.daemon.conftest import bus, database, redis_server
 __all__ = ["bus", "database", "redis_server"]
 
 REQUESTS = 10_000
-EXAMPLES = 80
-"""Of each operation and phase: some 12,000 requests, half an hour on two busy cores."""
+EXAMPLES = 60
+"""Of each operation and phase: more than ten thousand requests, half an hour on two busy cores."""
 
 pytestmark = pytest.mark.timeout(3600)
 
