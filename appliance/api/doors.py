@@ -26,7 +26,7 @@ import structlog
 from appliance.api.audit_log import AuditLog, Deed
 from appliance.api.connection import Connection
 from appliance.api.gatekeeper import TCP, UNIX, Gatekeeper, Peer
-from appliance.api.limiters import peer_of
+from appliance.api.limiters import peer_of, plain_address
 from appliance.api.settings import ApiSettings, Place
 from appliance.sockets import PeerError, bind_unix, peer_credentials, remove_socket
 
@@ -307,7 +307,7 @@ class TcpDoor(_Accepting):
 
     def _peer(self, sock: socket.socket, address: Any) -> tuple[Peer, str, bool]:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host = str(address[0]).partition("%")[0]
+        host = plain_address(str(address[0]).partition("%")[0])
         return Peer(TCP, host), peer_of(host), not self._gatekeeper.is_proxy(host)
 
     def _refusal(self, peer: Peer) -> str:

@@ -6,12 +6,12 @@ import dataclasses
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from appliance.api.audit_log import AuditLog, Deed
-from appliance.api.limiters import Guesses, Rate, Remembered, peer_of
+from appliance.api.limiters import Guesses, Rate, Remembered, peer_of, plain_address
 from appliance.api.routes import Access, Caller, Route
 from appliance.api.settings import ApiSettings
 from appliance.api.token_store import LiveToken, TokenStore
@@ -23,10 +23,22 @@ TCP: Final = "tcp"
 _BEARER: Final = "Bearer "
 _CHALLENGE: Final = 'Bearer realm="amda"'
 _FORWARDED: Final = "X-Forwarded-For"
+_PASSED_ON: Final = (_FORWARDED, "Forwarded", "X-Real-IP", "Via")
+"""What proxies add. Of these only the first is read, but each says that a request has come from elsewhere."""
 _ELSEWHERE: Final = re.compile(r"(^|/)\.{1,2}(;[^/]*)?(/|$)|//|[\\\x00-\x1f\x7f\ufffd]")
 """Steps up, also with parameters; doubled and backward slashes; control characters, and bytes that are no UTF-8."""
 _UNPACKED: Final = 3
 """Some decode twice; who packs more often is found out at the third."""
+
+
+class Headers(Protocol):
+    """Of a request, whatever the case of a name; a name may stand there several times."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+    def getall(self, name: str, otherwise: Sequence[str], /) -> Sequence[str]: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +69,13 @@ class Gatekeeper:
         self._proven: Remembered[set[str]] = Remembered()
         """Tokens that have worked from an address: others' wrong guesses from there do not lock them out."""
 
-    def identify(self, headers: Mapping[str, str], peer: Peer) -> Caller:
+    def identify(self, headers: Headers, peer: Peer) -> Caller:
         """The caller, by a request's headers; its scope is None for somebody without a token."""
-        forwarded = headers.get(_FORWARDED)
+        # Some proxies add a line of their own to those that the client has sent: the last one is theirs.
+        forwarded = ",".join(headers.getall(_FORWARDED, ())) or None
         authorization = headers.get("Authorization")
-        if peer.door == UNIX and authorization is None and forwarded is None:
+        local = peer.door == UNIX and not any(name in headers for name in _PASSED_ON)
+        if local and authorization is None:
             return Caller(who=peer.who, door=UNIX, address=peer.address, scope=Scope.ADMIN, key=peer.who)
         # What a proxy has passed on comes from the network, even if it comes by the unix socket.
         address = self._client(peer, forwarded)
@@ -84,7 +98,8 @@ class Gatekeeper:
 
     def is_proxy(self, address: str) -> bool:
         """Whether it is one of the trusted proxies."""
-        return any(ipaddress.ip_address(address) in network for network in self._proxies)
+        plain = ipaddress.ip_address(plain_address(address))
+        return any(plain in network for network in self._proxies)
 
     def _client(self, peer: Peer, forwarded: str | None) -> str:
         """Where the request came from: the last address that none of our proxies wrote down about another of them."""
@@ -92,7 +107,7 @@ class Gatekeeper:
             return peer.address
         for text in reversed(forwarded.split(",")):
             try:
-                address = str(ipaddress.ip_address(text.strip()))
+                address = plain_address(text.strip())
             except ValueError:
                 break
             if not self.is_proxy(address):

@@ -90,6 +90,17 @@ class Guesses:
         return True
 
 
+def plain_address(address: str) -> str:
+    """As it is written in settings: a door that listens on all addresses sees IPv4 clients in the clothes of IPv6.
+    Raises ValueError.
+
+    >>> plain_address("::ffff:192.0.2.1"), plain_address("2001:DB8::1")
+    ('192.0.2.1', '2001:db8::1')
+    """
+    parsed = ipaddress.ip_address(address)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
 @functools.lru_cache(FORGET_ABOVE)
 def peer_of(address: str) -> str:
     """What one client can easily vary is one peer: an IPv6 client has a whole /64.

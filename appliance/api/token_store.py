@@ -120,13 +120,14 @@ class TokenStore:
         return self._view(row)
 
     async def revoke(self, token_id: str) -> TokenView:
-        """It is refused from now on. Raises ProblemError 404."""
+        """It is refused from now on. Raises ProblemError 404; sqlite3.OperationalError if that cannot be written down:
+        then a restart would let it in again."""
         self._live.pop(token_id, None)
+        for callback in self._on_end:  # before it is written down: that could fail, for want of room
+            callback()
         await self._database.execute(
             "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (self._clock(), token_id)
         )
-        for callback in self._on_end:
-            callback()
         return await self.get(token_id)
 
     async def forget(self, before: float) -> None:

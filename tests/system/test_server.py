@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,8 @@ RESTART_S = 10.0
 """A unit whose process was killed is started again after a second; some more on a busy machine."""
 EXPOSURE = 2.0
 """The most that `systemd-analyze security` may say of a unit."""
+OF_THE_HOST = frozenset({"clock", "kernel", "memory", "swap", "disk", "quota", "ports", "timezone"})
+"""What the doctor says of the machine that the container runs on."""
 NOISE = re.compile(
     r"^(var/log/|var/lib/systemd/|var/lib/private|var/cache/ldconfig|var/tmp/|tmp/|root/|run/|srv/|var/\.updated"
     r"|etc/(passwd|group|shadow|gshadow|subuid|subgid|machine-id|\.pwd\.lock|\.updated|resolv\.conf))"
@@ -42,6 +45,7 @@ def test_life_of_a_server(machine: Machine, published: Path) -> None:
     with step("a status is kept"):
         server.send_status(SESSIONS[0])
         eventually("one item of media", lambda: server.media() == 1, 30)
+    _knows_who_asks(server)
     _restart_drops_nobody(server)
     _survives_kills(server)
     with step("reboot"):
@@ -75,6 +79,32 @@ def _install(server: Server) -> None:
             assert found, said
             assert float(found[1]) <= EXPOSURE, said
     assert server.amda("status")["degraded"] == []
+
+
+def _knows_who_asks(server: Server) -> None:
+    """As root, and as an ordinary member of the group, who sees as much: the daemon looks for them."""
+    machine = server.machine
+    machine.run("useradd", "--groups", "amda", "ousmane")
+    ousmane = ("runuser", "-u", "ousmane", "--", "amda")
+    with step("the doctor finds nothing wrong"):
+        for who in (("amda",), ousmane):
+            said = json.loads(machine.run(*who, "doctor", "--json", check=False).stdout)
+            wrong = [one for one in said["findings"] if one["severity"] == "problem"]
+            assert {one["check"] for one in wrong} <= OF_THE_HOST, wrong
+            hidden = {one["check"] for one in said["findings"] if one["partial"]}
+            assert hidden <= OF_THE_HOST, hidden
+            found = {one["check"]: one for one in said["findings"]}
+            assert found["units"]["severity"] == "ok", found["units"]
+            assert found["workers"]["found"].startswith(f"{len(SESSIONS)} processes")
+            assert found["journald"]["severity"] == "ok"
+    with step("the audit knows local users by name"):
+        token = json.loads(machine.run(*ousmane, "token", "create", "probe", "--json").stdout)
+        machine.run("amda", "token", "revoke", token["details"]["id"])
+        entries = server.amda("audit")
+        assert {one["who"] for one in entries if one["action"] == "tokens_create"} == {"user:ousmane"}
+        assert {one["who"] for one in entries if one["action"] == "tokens_revoke"} == {"user:root"}
+        assert all(one["address"].startswith("pid ") for one in entries if one["action"].startswith("tokens_"))
+    machine.run("userdel", "ousmane")
 
 
 def _restart_drops_nobody(server: Server) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from appliance.api.audit_log import REFUSALS_TOGETHER, AuditLog, Deed
 from appliance.api.gatekeeper import Gatekeeper, Peer, admit
@@ -49,8 +51,9 @@ class World:
         self.keeper = Gatekeeper(self.tokens, self.audit, made, self.clock)
 
     def call(self, token: str | None = None, peer: Peer = OUTSIDE, forwarded: str | None = None) -> Caller:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        headers |= {} if forwarded is None else {"X-Forwarded-For": forwarded}
+        headers = CIMultiDict({} if token is None else {"Authorization": f"Bearer {token}"})
+        if forwarded is not None:
+            headers.add("X-Forwarded-For", forwarded)
         return self.keeper.identify(headers, peer)
 
     def refusal(self, token: str | None = None, peer: Peer = OUTSIDE) -> int:
@@ -163,6 +166,41 @@ async def test_who_comes_through_a_proxy_is_known_by_its_own_address(database: D
     assert world.call(None, proxy, "made-up, 198.51.100.2").address == "198.51.100.2"
     assert world.call(None, proxy, "nonsense").address == "10.0.0.5"
     assert world.call(None, OUTSIDE, "198.51.100.1").address == "192.0.2.7", "only proxies are believed"
+
+
+async def test_what_a_client_says_of_itself_before_the_proxy_is_not_believed(database: Database) -> None:
+    """Some proxies append to the client's line, some add one of their own."""
+    world = World(database, trusted_proxies=("10.0.0.5",))
+    headers = CIMultiDict([("X-Forwarded-For", "203.0.113.9"), ("x-forwarded-for", "198.51.100.1")])
+    assert world.keeper.identify(headers, Peer("tcp", "10.0.0.5")).address == "198.51.100.1"
+    headers = CIMultiDict({"X-Forwarded-For": "203.0.113.9, ::ffff:198.51.100.1"})
+    assert world.keeper.identify(headers, Peer("tcp", "10.0.0.5")).address == "198.51.100.1"
+
+
+async def test_a_proxy_is_known_whatever_family_the_door_sees(database: Database) -> None:
+    keeper = World(database, trusted_proxies=("10.0.0.5", "2001:db8::/64")).keeper
+    assert all(map(keeper.is_proxy, ("10.0.0.5", "::ffff:10.0.0.5", "2001:db8::7")))
+    assert not any(map(keeper.is_proxy, ("10.0.0.6", "::ffff:10.0.0.6", "2001:db8:1::7")))
+
+
+@pytest.mark.parametrize("mark", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+async def test_whatever_a_proxy_adds_takes_the_local_rights_away(world: World, mark: str) -> None:
+    made = await world.tokens.create(TokenRequest(name="one"), "user:root")
+    assert world.keeper.identify(CIMultiDict({mark: "for=198.51.100.1"}), LOCAL).scope is None
+    headers = CIMultiDict({mark: "for=198.51.100.1", "Authorization": f"Bearer {made.secret}"})
+    assert world.keeper.identify(headers, LOCAL).scope is Scope.READ
+
+
+async def test_revoking_counts_although_it_cannot_be_written_down(world: World) -> None:
+    made = await world.tokens.create(TokenRequest(name="one"), "user:root")
+    ended: list[bool] = []
+    world.tokens.on_end(lambda: ended.append(world.tokens.works(made.details.id)))
+    await world.database.execute("PRAGMA query_only=ON")  # as on a disk without room
+    with pytest.raises(sqlite3.OperationalError):
+        await world.tokens.revoke(made.details.id)
+    assert ended == [False], "its streams end"
+    assert world.refusal(made.secret) == 401
+    await world.database.execute("PRAGMA query_only=OFF")
 
 
 async def test_a_proxy_on_the_unix_socket_does_not_pass_its_rights_on(world: World) -> None:
