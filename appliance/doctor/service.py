@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from appliance.config import LoadedSettings
 from appliance.doctor.check import Check, Patient
@@ -15,8 +16,13 @@ from appliance.doctor.rooms import parts, workers
 from appliance.model import SessionView
 from appliance.model_api import Readiness
 from appliance.model_doctor import DoctorReport
-from appliance.problems import not_found
+from appliance.problems import not_found, too_many
 from appliance.protocol import WorkerProcess
+
+WAITING_MAX: Final = 8
+"""A few people and a monitoring program; more is a loop."""
+AGAIN_S: Final = 5.0
+"""What an examination takes on a small machine."""
 
 
 class Doctor:
@@ -36,13 +42,20 @@ class Doctor:
         self._checks: Sequence[Check] = (parts.check(readiness), workers.check(forked, sessions), *MACHINE)
         self._one = asyncio.Lock()
         """Whoever asks meanwhile waits: two examinations would disturb each other, and the machine."""
+        self._waiting = 0
 
     async def report(self, only: Sequence[str] = ()) -> DoctorReport:
-        """Raises ProblemError 404 for a check that there is not."""
+        """Raises ProblemError: 404 for a check that there is not, 429 while many others wait for their report."""
         for name in only:
             if name not in names():
                 raise not_found("check", name, f"One of: {', '.join(names())}")
-        async with self._one:
-            began = time.monotonic()
-            patient = Patient(self._loaded(), self._environ, in_daemon=True)
-            return report_of(await examine(chosen(self._checks, only), patient), began)
+        if self._waiting >= WAITING_MAX:
+            raise too_many("Others are having the doctor look.", "Wait for their report.", AGAIN_S)
+        self._waiting += 1
+        try:
+            async with self._one:
+                began = time.monotonic()
+                patient = Patient(self._loaded(), self._environ, in_daemon=True)
+                return report_of(await examine(chosen(self._checks, only), patient), began)
+        finally:
+            self._waiting -= 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -112,6 +113,61 @@ async def test_with_the_daemon_down(tmp_path: Path, settings: Settings) -> None:
     assert "fixed    modes" in text
     assert "1 put right just now" in text
     assert (settings.paths.state_dir / "amda.db").stat().st_mode & 0o777 == 0o600
+
+
+AS_NOBODY = """
+import contextlib, io, os, sys
+import appliance.cli.app as app
+with contextlib.redirect_stdout(io.StringIO()):
+    app.run(sys.argv[1:])  # everything is imported: the checkout may be closed to others
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(app.run(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_as_somebody_who_may_use_the_socket_and_as_somebody_who_may_not(
+    settings: Settings, open_folder: Path
+) -> None:
+    """What this user may not see is asked of the daemon; whoever may not ask it is told so, and nothing is a fault."""
+    apart = msgspec.structs.replace(settings.paths, run_dir=open_folder / "run")
+    config = open_folder / "amda.toml"
+    config.write_text(settings_text(msgspec.structs.replace(settings, paths=apart)))
+    config.chmod(0o644)
+    async with EmbeddedAppliance(load_settings(config, {}), config=config):
+        hidden = await as_nobody(config)
+        os.chown(apart.run_dir, -1, 65534)
+        apart.run_dir.chmod(0o750)
+        os.chown(apart.api_socket, -1, 65534)
+        seen = await as_nobody(config)
+    assert {one.check for one in hidden.findings} == {"daemon", *names()} - ROOMS.keys()
+    assert all(one.partial for name in ("daemon", "database", "modes", "redis", "store") for one in of(hidden, name))
+    assert (
+        hidden.worst is not Severity.PROBLEM
+        or {one.check for one in hidden.findings if one.severity is Severity.PROBLEM} <= ENVIRONMENT
+    )
+    assert {one.check for one in seen.findings} == {"daemon", *names()}
+    assert not [one for one in seen.findings if one.partial and one.check not in ENVIRONMENT]
+    assert of(seen, "database")[0].found.endswith("whole")
+
+
+async def as_nobody(config: Path) -> DoctorReport:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", AS_NOBODY, "doctor", "--json", "--config", str(config)), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(DONE_S):
+        out, _ = await process.communicate()
+    return msgspec.json.decode(out, type=DoctorReport)
 
 
 async def test_with_settings_that_nobody_can_use(
