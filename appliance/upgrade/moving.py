@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -31,6 +32,8 @@ _WHATSAPPS_WORD: Final = frozenset(
     {SessionState.NEEDS_PAIRING, SessionState.REPLACED, SessionState.BANNED, SessionState.STOPPED, SessionState.NEW}
 )
 """What no release can help: somebody removed the device, or stopped it, at that very moment."""
+_FALLEN: Final = frozenset({SessionState.FAILED, SessionState.COOLING, SessionState.RECONNECTING})
+"""Where a session is that could not get online for a while."""
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -78,6 +81,29 @@ class Mover:
             self._progress(done, len(views))
         return left
 
+    async def revive(self, since: float) -> list[str]:
+        """Start the sessions that have fallen since that time (the other code could not hold them), and wait until they
+        are online; returns those that are not."""
+        lost: list[str] = []
+        async with self._api() as api:
+            for view in await self._sessions(api):
+                if not view.wanted or view.state not in _FALLEN or view.since < since:
+                    continue
+                with contextlib.suppress(ApiError):  # whether it comes online is what counts
+                    await self._patiently(functools.partial(api.start_session, view.id))
+                if not await self._comes_online(api, view.id):
+                    lost.append(view.id)
+        return lost
+
+    async def _comes_online(self, api: ApplianceClient, session: str) -> bool:
+        until = time.monotonic() + ONLINE_WITHIN_S
+        while time.monotonic() < until:
+            view = await self._look(api, session)
+            if view is None or view.state is SessionState.ONLINE:
+                return True
+            await asyncio.sleep(PAUSE_S)
+        return False
+
     # ---- one session
 
     async def _move(self, api: ApplianceClient, session: str, build: str, fault: Fault, *, online: bool = True) -> bool:
@@ -91,7 +117,7 @@ class Mover:
                 return True  # whatever starts from now on has the new code
             if view.state in _WHATSAPPS_WORD:
                 return False
-            if time.monotonic() - started > ONLINE_WITHIN_S:
+            if view.state is SessionState.FAILED or time.monotonic() - started > ONLINE_WITHIN_S:
                 raise UpgradeError(fault, _complaint(view, build), f"amda logs {session}; amda session show {session}")
             await asyncio.sleep(PAUSE_S)
             ask = self._look if view.build in (None, build) else self._order

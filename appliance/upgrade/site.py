@@ -196,11 +196,12 @@ class MachineSite:
 
     async def _sessions(self, journal: Journal) -> Journal:
         await self._fork_server(journal)  # after a power cut it is what the links lead to, whatever it was before
-        left = await self._mover(journal).everyone(_build(*self._code(journal)))
+        mover = self._mover(journal)
+        left = await mover.everyone(_build(*self._code(journal)))
+        if journal.back:
+            left += await mover.revive(journal.started_at)
         for session in left:
-            self._machine.tell(
-                f"{session} could not be moved, for reasons of its own; look: amda session show {session}"
-            )
+            self._machine.tell(f"{session} is not as it was, for reasons of its own; look: amda session show {session}")
         return journal
 
     async def _sessions_if_possible(self, journal: Journal) -> Journal:

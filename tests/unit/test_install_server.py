@@ -678,3 +678,43 @@ def test_truncated_download_does_nothing(server: Server, tmp_path: Path, shell: 
         )
         assert server.calls == [], f"cut at {end}"
     assert not os.path.lexists(server.machine / "opt/amda")
+
+
+def test_a_switch_of_the_release_starts_nothing_anew_that_a_session_would_notice(server: Server) -> None:
+    server.install()
+    current = server.machine / "opt/amda/current"
+    first = current.resolve()
+    (server.release / "appliance/file").write_text("changed")
+    with (server.release / "systemd/amda-sessions.service").open("a") as unit:
+        unit.write("# changed\n")
+    staged = server.run("stage")
+    second = Path(staged.stdout.strip())
+    assert second.parent == first.parent
+    assert current.resolve() == first, "staging changes nothing that runs"
+    server.forget_calls()
+
+    done = server.run("switch", script=second / "install.sh")
+    assert done.returncode == 0, done.stderr
+    assert current.resolve() == second
+    assert "# changed" in server.read("etc/systemd/system/amda-sessions.service")
+    assert "systemctl daemon-reload" in server.calls
+    started = [call for call in server.calls if call.startswith(("systemctl restart", "systemctl start"))]
+    assert started == []
+
+    back = server.run("switch", script=first / "install.sh")
+    assert back.returncode == 0, back.stderr
+    assert current.resolve() == first
+    assert "# changed" not in server.read("etc/systemd/system/amda-sessions.service")
+
+
+def test_an_upgrade_without_an_end_is_not_installed_over(server: Server) -> None:
+    server.install()
+    state = server.machine / "opt/amda/upgrade/release.json"
+    state.parent.mkdir()
+    state.write_text('{\n "outcome": null\n}\n')
+    refused = server.install()
+    assert refused.returncode == 37, refused.stderr
+    assert "amda upgrade --rollback" in refused.stderr
+    assert server.run("stage").returncode == 0, "that is what the upgrade itself does"
+    state.write_text('{\n "outcome": "done"\n}\n')
+    assert server.install().returncode == 0

@@ -186,6 +186,9 @@ class PlayedMover(Mover):
             self.move(session, build, Fault.SESSION_FAILED)
         return []
 
+    async def revive(self, since: float) -> list[str]:  # noqa: ARG002
+        return []
+
     def move(self, session: str, build: str, fault: Fault) -> None:
         world = self.world
         if world.daemon is None:
