@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import platform
 import re
 import shutil
@@ -72,6 +73,18 @@ def changed_engine(wheels: Path, folder: Path) -> Path:
         for info in source.infolist():
             more = b"\0" if info.filename.endswith(".so") else b""
             target.writestr(info, source.read(info) + more)
+    return made
+
+
+def wheel_of_the_installed_engine(folder: Path) -> Path:
+    """The package that this environment has, as a wheel again."""
+    distribution = importlib.metadata.distribution("neonize")
+    made = folder / f"neonize-{distribution.version}-py3-none-manylinux2014_{platform.machine()}.whl"
+    with zipfile.ZipFile(made, "w") as wheel:
+        for file in distribution.files or ():
+            path = Path(str(file.locate()))
+            if path.is_file() and path.suffix != ".pyc":
+                wheel.write(path, str(file))
     return made
 
 

@@ -14,8 +14,8 @@ import pytest_asyncio
 from appliance.client import ApplianceClient
 from appliance.migrations import MIGRATIONS
 from appliance.model import SessionState
-from appliance.upgrade import plan
-from appliance.upgrade.conduct import Wish, begin_release, changes, conduct, what_runs
+from appliance.upgrade import engines, plan
+from appliance.upgrade.conduct import Wish, begin_engine, begin_release, changes, conduct, what_runs
 from appliance.upgrade.journal import JournalFile
 from appliance.upgrade.offers import from_folder
 from appliance.upgrade.plan import Journal, Kind, Outcome, Step
@@ -95,3 +95,30 @@ async def test_a_release_forwards_killed_on_the_way_and_back(machine: Processes,
     async with ApplianceClient(machine.settings.paths.api_socket) as api:
         rows = (await api.history()).items
     assert {(row.reason, row.charged) for row in rows} == {("moved", False)}
+
+
+async def test_another_engine_and_the_releases_own_again(machine: Processes, tmp_path: Path) -> None:
+    """What a rehearsal admits was admitted before: the rehearsal itself takes a minute, and is in tests/system."""
+    (tmp_path / "wheels").mkdir()
+    installed = await asyncio.to_thread(other_release.wheel_of_the_installed_engine, tmp_path / "wheels")
+    wheel = await asyncio.to_thread(other_release.changed_engine, tmp_path / "wheels", tmp_path / "engine")
+    assert other_release.library_hash(wheel) != other_release.library_hash(installed)
+    approved = engines.Approved(sha256={other_release.library_hash(wheel): "0.5.2"})
+    machine.engines.mkdir()
+    engines.write_approved(machine.engines, approved)
+    before, file = await builds(machine), JournalFile(machine.opt / "upgrade", Kind.ENGINE)
+    seen = await machine.connections()
+
+    _, status = await what_runs(machine)
+    journal = begin_engine(machine, Wish(to=str(wheel), watch_s=WATCH_S), tmp_path / "downloads", status)
+    done = await conduct(machine, file, journal, lambda _: None)
+    assert (done.outcome, done.error) == (Outcome.DONE, "")
+    assert await builds(machine) == {name: f"{build}+{done.target.name}" for name, build in before.items()}
+    new = (await machine.connections())[len(seen) :]
+    expected = sorted((kind, phone.lstrip("+")) for phone in PHONES.values() for kind in ("closed", "login"))
+    assert sorted(new) == expected, "each once"
+
+    undone = await conduct(machine, file, plan.turned_back(done), lambda _: None)
+    assert (undone.outcome, undone.error) == (Outcome.UNDONE, "")
+    assert await builds(machine) == before
+    assert not engines.link(machine.engines).exists()
