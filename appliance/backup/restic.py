@@ -200,7 +200,7 @@ class Restic:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
-            cwd=folder,
+            cwd=folder or self._cache.parent,  # root may have been in a folder that the appliance may not enter
             limit=LINE_BYTES,
         )
         try:
