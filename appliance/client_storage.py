@@ -9,9 +9,9 @@ from typing import Literal, TypeVar
 import msgspec
 
 from appliance.client_wire import Response
-from appliance.model import Category, MediaKind, MediaView
+from appliance.model import Category, MediaKind, MediaView, SessionView
 from appliance.model_api import MediaPage
-from appliance.model_backup import BackupView
+from appliance.model_backup import BackupView, RestoreSession
 from appliance.model_storage import (
     CheckRequest,
     CleanupRequest,
@@ -53,6 +53,10 @@ class StorageCalls:
     async def backup(self) -> BackupView:
         """How backups are."""
         return await self._call("GET", "/v1/backup", BackupView)
+
+    async def restore_session(self, session: str, order: RestoreSession) -> SessionView:
+        """Have it take over a store that lies in its folder and came out of a backup."""
+        return await self._call("POST", f"/v1/sessions/{session}/restore", SessionView, order)
 
     async def search_media(
         self,

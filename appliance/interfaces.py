@@ -8,6 +8,7 @@ from typing import Protocol
 import aiosqlite
 
 from appliance.model import SessionState, SessionView
+from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.protocol import CommandBody, Event, ForkHello, Reply
 
@@ -75,6 +76,10 @@ class SessionControl(Protocol):
 
     async def rename(self, session: str, name: str) -> SessionView:
         """For people; the id stays. Raises 400 for a name that cannot be shown."""
+        ...
+
+    async def restore(self, session: str, order: RestoreSession) -> SessionView:
+        """Have it run with a login that came out of a backup."""
         ...
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:

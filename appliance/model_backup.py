@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+StoreName = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", description="Name of a folder.")]
 
 
 class BackupRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +99,18 @@ class SavedBackup(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     release: str
     media: bool
+
+
+class RestoreSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A store that lies in the session's folder and came out of a backup; `amda backup restore --session` puts it
+    there."""
+
+    store: StoreName
+    phone: Annotated[str, Meta(max_length=20)] | None = None
+    jid: Annotated[str, Meta(max_length=100)]
+    lid: Annotated[str, Meta(max_length=100)] = ""
+    seen: Annotated[int, Meta(ge=0)] = 0
+    """Number of the last event in it: what it tells was told before."""
 
 
 class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):

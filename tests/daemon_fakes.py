@@ -12,6 +12,7 @@ import msgspec
 from appliance.database import Database
 from appliance.interfaces import EventCallback, LinkAttempt, PromotionGuard, RemovalCallback
 from appliance.model import ADVICE, SessionState, SessionView
+from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureSettings, CaptureView
 from appliance.problems import ProblemError, conflict, not_found
 from appliance.protocol import CommandBody, Event, EventBody, ForkHello, Reply
@@ -148,6 +149,11 @@ class FakeSessions:
         await self.get(session)
         self.change(session, name=name)
         return self.views[session]
+
+    async def restore(self, session: str, order: RestoreSession) -> SessionView:
+        view = await self.get(session)
+        self.change(session, generation=view.generation + 1, state=SessionState.CONNECTING, detail=order.store)
+        return await self.get(session)
 
     async def set_proxy(self, session: str, proxy: str | None) -> SessionView:
         await self.get(session)

@@ -10,7 +10,17 @@ from appliance.api.routes import Call, Creates, Route, delete, get, patch, post
 from appliance.interfaces import SessionControl
 from appliance.media.index import MediaIndex, Usage
 from appliance.model import SessionView
-from appliance.model_api import CreateSession, Removed, RemoveQuery, SessionId, SessionList, SessionsQuery, SetSession
+from appliance.model_api import (
+    CreateSession,
+    Removed,
+    RemoveQuery,
+    Scope,
+    SessionId,
+    SessionList,
+    SessionsQuery,
+    SetSession,
+)
+from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict
 
@@ -37,6 +47,7 @@ class SessionsResource:
             post("/v1/sessions/{session}/stop", self.stop),
             post("/v1/sessions/{session}/restart", self.restart),
             post("/v1/sessions/{session}/move", self.move),
+            post("/v1/sessions/{session}/restore", self.restore, Scope.ADMIN),
         )
 
     async def list(self, call: Call, query: SessionsQuery) -> SessionList:
@@ -99,6 +110,10 @@ class SessionsResource:
         That is one planned reconnection, which the ledger calls `moved` and which counts against nobody.
         """
         return await self._sessions.move(session)
+
+    async def restore(self, session: SessionId, body: RestoreSession) -> SessionView:
+        """Take a login over that came out of a backup; `amda backup restore --session` brings it."""
+        return await self._sessions.restore(session, body)
 
     async def remove(self, session: SessionId, query: RemoveQuery) -> Removed:
         """Unlink the device at WhatsApp and forget the session; its media stays unless `purge`."""

@@ -67,7 +67,7 @@ async def restore(
     for folder in (settings.paths.state_dir, settings.paths.run_dir):
         make_private(folder)
     with _plain_errors(settings), work_folder(settings.paths.backups, FOLDER) as folder:
-        key_file = _key_file(wish, folder)
+        key_file = key_file_of(wish, folder)
         async with Backups(settings, repository, key_file) as backups:
             snapshot = await backups.find(wish.backup)
             own = _own_claim(settings.paths.database)
@@ -216,7 +216,8 @@ async def _redis(settings: Settings) -> AsyncIterator[RedisClient]:
             await own.stop()
 
 
-def _key_file(wish: Wish, folder: Path) -> Path | None:
+def key_file_of(wish: Wish, folder: Path) -> Path | None:
+    """The key that the operator gave, as a file in the work folder; None: that of this machine."""
     if wish.key is None:
         return None
     write_private(folder / "key", f"{wish.key}\n".encode())

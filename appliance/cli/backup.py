@@ -27,7 +27,10 @@ from appliance.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from appliance.backup.restore import Wish
     from appliance.backup.work import Backups, Progress
+    from appliance.config import LoadedSettings
+    from appliance.model import SessionView
     from appliance.model_backup import BackupCheck, BackupRun, LeaseView
 
 app = typer.Typer(no_args_is_help=True)
@@ -143,6 +146,9 @@ def restore(
         bool, typer.Option("--replace", help="Set aside the sessions that this machine has, and take the backup's.")
     ] = False,
     media: Annotated[bool, typer.Option("--media/--no-media", help="Put saved media back, too.")] = True,
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this session's login, while the appliance runs.")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -162,6 +168,14 @@ def restore(
         with_media=media,
     )
 
+    if session is not None:
+        view = _carried_out(_restore_session(loaded, session, wish, source, s3_credentials, quiet=as_json))
+        if as_json:
+            print_json(view)
+        else:
+            print(f"session {session} has the login of the backup (generation {view.generation}): {view.state.value}")
+        return
+
     async def work() -> RestoreReport:
         from appliance.backup.repository import repository_at
 
@@ -179,6 +193,23 @@ def restore(
     for note in report.notes:
         print(f"  {note}")
     print("Watch them come online: amda session list")
+
+
+async def _restore_session(
+    loaded: LoadedSettings, session: str, wish: Wish, source: str | None, s3_credentials: Path | None, *, quiet: bool
+) -> SessionView:
+    from appliance.backup.one_session import restore_session
+    from appliance.backup.repository import repository_at
+    from appliance.backup.settings_files import become_owner
+    from appliance.client import ApplianceClient
+
+    settings = loaded.settings
+    become_owner(settings)
+    repository = None if source is None else repository_at(source, settings.backup, s3_credentials)
+    async with ApplianceClient(settings.paths.api_socket) as api:
+        await api.session(session)  # there is one, and a daemon that knows it
+        with _progress(quiet=quiet) as progress:
+            return await restore_session(settings, session, wish, repository, api.restore_session, progress)
 
 
 def _read_key(file: Path) -> str:

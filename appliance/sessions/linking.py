@@ -16,6 +16,7 @@ import structlog
 
 from appliance.interfaces import PromotionGuard
 from appliance.model import SESSION_ID_PATTERN
+from appliance.model_backup import RestoreSession
 from appliance.problems import conflict, invalid, unavailable
 from appliance.protocol import WorkerMode
 from appliance.sessions import leftovers
@@ -29,6 +30,9 @@ from appliance.sessions.supervisor import Supervisor
 
 SPOOL: Final = "spool"
 """Folder of a store in which captured media waits; a store is not deleted while something lies there."""
+
+DEVICE_STORE: Final = "device.db"
+"""The engine's file in a store: without it there is no login."""
 
 DrainCallback = Callable[[str], Awaitable[None]]
 
@@ -102,6 +106,22 @@ class Linking:
             self._locks.release(attempt.session)
         if old_store is not None:
             self._job(self._retire(row.id, old_store, old))
+
+    def restored_store(self, row: SessionRow, name: str) -> Path:
+        """A store that came out of a backup and lies in the session's folder. Raises 400 if there is none."""
+        store = self._supervisor.settings.paths.sessions / row.id / name
+        if store.is_symlink() or store == row.store or not (store / DEVICE_STORE).is_file():
+            raise invalid("store", f"There is no restored store {name}.", "Use: amda backup restore --session ID")
+        return store
+
+    async def restore(self, runner: SessionRunner, store: Path, order: RestoreSession) -> None:
+        """Make that store the session's; its process has ended."""
+        row, old_store = runner.row, runner.row.store
+        await self._registry.mark_seen(row.id, store.name, order.seen)
+        await self._registry.promote(row, store, phone=order.phone, jid=order.jid, lid=order.lid, guard=None)
+        row.memory.linked = True
+        if old_store is not None:
+            self._job(self._delete_store(row.id, old_store))
 
     async def _discarded(self, attempt: LinkAttemptHandle) -> None:
         try:

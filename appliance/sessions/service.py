@@ -20,6 +20,7 @@ from appliance.database import Database
 from appliance.forkserver.client import ForkServerClient
 from appliance.interfaces import EventCallback, RemovalCallback
 from appliance.model import SESSION_ID_PATTERN, PairingState, SessionState, SessionView
+from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
 from appliance.protocol import CommandBody, ForkHello, Reply
@@ -202,6 +203,20 @@ class SessionService:
             hello = None if runner.process is None else runner.process.hello
             if runner.machine.phase is Phase.RUNNING and hello is not None and hello.build != forks.build:
                 await runner.feed(i.Restart(reason=DisconnectReason.MOVED))
+        return await self.get(session)
+
+    async def restore(self, session: str, order: RestoreSession) -> SessionView:
+        """Have it run with a login that came out of a backup. Raises 404, 409 if something else is done with it, 400 if
+        there is no such store."""
+        runner = self._runner(session)
+        with self._locks.hold(session, "restore"):
+            store = self._linking.restored_store(runner.row, order.store)
+            process = runner.process
+            await runner.feed(i.Stop())
+            if process is not None and runner.machine.phase is Phase.ENDING:
+                await process.settled.wait()
+            await self._linking.restore(runner, store, order)
+            await runner.feed(i.Start())
         return await self.get(session)
 
     def forks(self) -> ForkHello | None:

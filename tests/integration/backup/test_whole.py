@@ -142,6 +142,7 @@ async def test_saved_while_messages_flow_and_restored_on_another_machine(reposit
             assert view.lease is not None
             assert (view.lease.ours, view.lease.term, view.superseded) == (True, 2, False)
             assert (await amda(new.environment, "backup", "run", "--no-media"))["sessions"] == 1
+            await _one_session_again(rig, new, api)
 
 
 async def _restored(rig: Rig, new: Machine, key: Path) -> None:
@@ -153,6 +154,18 @@ async def _restored(rig: Rig, new: Machine, key: Path) -> None:
         assert database.execute("SELECT generation FROM sessions").fetchall() == [(2,)]
     assert modes(new.state / "sessions", new.state / "backups", new.state / "media", new.state / "amda.db") == {0}
     assert msgspec.json.decode((new.repository / NAME).read_bytes())["term"] == 2
+
+
+async def _one_session_again(rig: Rig, new: Machine, api: ApplianceClient) -> None:
+    """One login out of the backup while the appliance runs: the same account, a generation further, nothing lost."""
+    kept = await stored(api)
+    view = await amda(new.environment, "backup", "restore", "--session", "one")
+    assert view["generation"] == 3
+    async with asyncio.timeout(90):
+        await until(lambda: online(api))
+    await received(rig, api)
+    assert await stored(api) > kept
+    assert (await amda(new.environment, "backup", "restore", "--session", "nobody", status=3))["error"]
 
 
 async def _flow(rig: Rig) -> None:
