@@ -20,6 +20,7 @@ from appliance.cli.common import (
     with_client,
 )
 from appliance.cli.history import duration
+from appliance.language import _, known, ngettext
 from appliance.model_webhooks import DeliveryState, WebhookChange, WebhookRequest
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ def list_webhooks(config: ConfigOption = None, as_json: JsonOption = False) -> N
     if as_json:
         print_json(views)
         return
+    every = _("all")
     rows = [
-        (view.id, _state(view), view.url, ",".join(view.events) or "all", ",".join(view.sessions) or "all",
-         str(view.waiting), str(view.dead), clock(view.delivered_at), printable(view.reason or view.error) or "-")
+        (view.id, _state(view), view.url, ",".join(view.events) or every, ",".join(view.sessions) or every,
+         str(view.waiting), str(view.dead), clock(view.delivered_at), _trouble(view.reason or view.error))
         for view in views
     ]  # fmt: skip
-    header = ("ID", "STATE", "TO", "EVENTS", "SESSIONS", "WAITING", "DEAD", "DELIVERED", "TROUBLE")
-    print_table(header, rows, "No webhooks: amda webhook add ID URL")
+    header = _("ID|STATE|TO|EVENTS|SESSIONS|WAITING|DEAD|DELIVERED|TROUBLE")
+    print_table(header, rows, _("No webhooks: amda webhook add ID URL"))
 
 
 @app.command()
@@ -101,7 +103,7 @@ def set_webhook(
             _show(view, as_json=as_json)
             return
     elif not new_secret:
-        raise CommandError("nothing to change", "See: amda webhook set --help", Exit.USAGE)
+        raise CommandError(_("nothing to change"), _("See: amda webhook set --help"), Exit.USAGE)
     _print_new(with_client(config, lambda client: client.renew_webhook_secret(webhook)), as_json=as_json)
 
 
@@ -109,7 +111,7 @@ def set_webhook(
 def remove(webhook: IdArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Send nothing there any more, and forget its deliveries."""
     with_client(config, lambda client: client.remove_webhook(webhook))
-    print_json({"removed": webhook}) if as_json else print(f"{webhook}: removed")
+    print_json({"removed": webhook}) if as_json else print(f"{webhook}: {_('removed')}")
 
 
 @app.command("test")
@@ -119,7 +121,7 @@ def try_out(webhook: IdArgument, config: ConfigOption = None, as_json: JsonOptio
     if as_json:
         print_json(outcome)
     else:
-        what = "delivered" if outcome.delivered else f"FAILED: {printable(outcome.error)}"
+        what = _("delivered") if outcome.delivered else f"{_('FAILED')}: {printable(known(outcome.error))}"
         print(f"{webhook}: {outcome.target}: {what} ({duration(outcome.seconds)})")
     if not outcome.delivered:
         sys.exit(Exit.DEGRADED)
@@ -147,12 +149,12 @@ def deliveries(
         print_json(page.items)
         return
     rows = [
-        (view.id, view.type, view.session or "-", view.state, str(view.attempts), clock(view.created_at),
-         clock(view.due_at), printable(view.error) or "-")
+        (view.id, view.type, view.session or "-", known(view.state), str(view.attempts), clock(view.created_at),
+         clock(view.due_at), _trouble(view.error))
         for view in page.items
     ]  # fmt: skip
-    header = ("ID", "EVENT", "SESSION", "STATE", "ATTEMPTS", "SINCE", "NEXT TRY", "TROUBLE")
-    print_table(header, rows, "No deliveries.")
+    header = _("ID|EVENT|SESSION|STATE|ATTEMPTS|SINCE|NEXT TRY|TROUBLE")
+    print_table(header, rows, _("No deliveries."))
 
 
 @app.command()
@@ -167,11 +169,13 @@ def resend(
     """Send again what was given up, or one delivery whatever became of it."""
     if delivery is None:
         count = with_client(config, lambda client: client.resend_dead(webhook))
-        print_json({"queued": count}) if as_json else print(f"{webhook}: {count} are sent again")
+        print_json({"queued": count}) if as_json else print(
+            f"{webhook}: {ngettext('{count} is sent again', '{count} are sent again', count)}"
+        )
         return
     name = delivery
     view = with_client(config, lambda client: client.resend(webhook, name))
-    print_json(view) if as_json else print(f"{view.id}: is sent again")
+    print_json(view) if as_json else print(f"{view.id}: {_('is sent again')}")
 
 
 def _url(text: str) -> str:
@@ -180,7 +184,11 @@ def _url(text: str) -> str:
 
 
 def _state(view: WebhookView) -> str:
-    return "enabled" if view.enabled else "disabled"
+    return _("enabled") if view.enabled else _("disabled")
+
+
+def _trouble(text: str) -> str:
+    return printable(known(text)) or "-"
 
 
 def _print_new(made: NewWebhook, *, as_json: bool) -> None:
@@ -188,35 +196,37 @@ def _print_new(made: NewWebhook, *, as_json: bool) -> None:
         print_json(made)
         return
     print(made.secret)
-    print(f"({made.details.id}: signs what is posted to {made.details.url}; shown this once)", file=sys.stderr)
+    words = _("{id}: signs what is posted to {url}; shown this once")
+    print(f"({words.format(id=made.details.id, url=made.details.url)})", file=sys.stderr)
 
 
 def _show(view: WebhookView, *, as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
+    made = _("{time} by {who}").format(time=clock(view.created_at), who=view.created_by)
+    again = _("send again: {command}").format(command=f"amda webhook resend {view.id}")
     lines = {
-        "id": view.id,
-        "to": view.url,
-        "state": f"{_state(view)}{f': {printable(view.reason)}' if view.reason else ''}",
-        "events": ", ".join(view.events) or "all",
-        "sessions": ", ".join(view.sessions) or "all",
-        "made": f"{clock(view.created_at)} by {view.created_by}",
-        "waiting": str(view.waiting),
-        "given up": f"{view.dead}{f' (send again: amda webhook resend {view.id})' if view.dead else ''}",
-        "delivered": clock(view.delivered_at),
-        "trouble": printable(view.error) or "-",
+        _("id"): view.id,
+        _("to"): view.url,
+        _("state"): f"{_state(view)}{f': {printable(known(view.reason))}' if view.reason else ''}",
+        _("events"): ", ".join(view.events) or _("all"),
+        _("sessions"): ", ".join(view.sessions) or _("all"),
+        _("made"): made,
+        _("waiting"): str(view.waiting),
+        _("given up"): f"{view.dead} ({again})" if view.dead else "0",
+        _("delivered"): clock(view.delivered_at),
+        _("trouble"): _trouble(view.error),
     }
     for name, value in lines.items():
-        print(f"{name + ':':<11}{value}")
+        print(f"{name:<11}{value}")
 
 
 def _print_details(details: DeliveryDetails) -> None:
     view = details.delivery
-    print(f"{view.id}  {view.type}  {view.session or '-'}  {view.state}  next try: {clock(view.due_at)}")
+    print(f"{view.id}  {view.type}  {view.session or '-'}  {known(view.state)}  {_('next try')}: {clock(view.due_at)}")
     print(printable(msgspec.json.encode(details.message).decode()))
     rows = [
-        (clock(one.at), duration(one.took_s), str(one.status or "-"), printable(one.error) or "-")
-        for one in details.attempts
+        (clock(one.at), duration(one.took_s), str(one.status or "-"), _trouble(one.error)) for one in details.attempts
     ]
-    print_table(("AT", "TOOK", "ANSWER", "TROUBLE"), rows, "Not tried yet.")
+    print_table(_("AT|TOOK|ANSWER|TROUBLE"), rows, _("Not tried yet."))

@@ -153,7 +153,7 @@ async def test_the_commands(doors: Doors, amda: Amda, receiver: Receiver) -> Non
     receiver.status = 200
     status, out, _ = await amda("webhook", "set", "back-end", "--enable", "--all-events", "--session", "anna")
     assert (status, "amda webhook resend back-end" in out) == (0, True)
-    assert "1 are sent again" in (await amda("webhook", "resend", "back-end"))[1]
+    assert "1 is sent again" in (await amda("webhook", "resend", "back-end"))[1]
     await receiver.wait(3)
     await state_of(client, "back-end", item.id, DeliveryState.DELIVERED)
     assert (await amda("webhook", "set", "back-end"))[0] == 2
