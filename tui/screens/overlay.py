@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 MARGIN: Final = 2
 """Cells between the frame and the edge of the terminal where there is room."""
+PALETTE_HELP: Final = 3
+"""Lines below the palette for what the chosen action does, in whole sentences."""
 
 
 class Box(Canvas):
@@ -227,18 +229,23 @@ class Palette(Overlay[str | None]):
         return matching(self._situation.place, self._editor.text)
 
     def content(self, width: int, height: int) -> list[Line]:
-        found, room = self.found(), height - 2
+        found, room = self.found(), max(1, height - 2 - PALETTE_HELP)
         self._index = min(self._index, max(0, len(found) - 1))
         self._top = scrolled(self._top, self._index, len(found), room)
         typed = self._editor.line(": ", width, _("type a part of its name"))
         lines = [Line(typed.spans, Ground.PLAIN), Line()]
         for index, action in enumerate(found[self._top : self._top + room], start=self._top):
             off = action.why_off(self._situation)
-            pen = Pen().cell(f" {action.shown}", 5, Tone.OFF if off else Tone.KEY)
-            pen.cell(_(action.label), 16, Tone.OFF if off else Tone.STRONG)
+            pen = Pen().cell(f" {action.shown}", 6, Tone.OFF if off else Tone.KEY)
+            pen.put(fit(_(action.label), 18), Tone.OFF if off else Tone.STRONG)
             pen.put(fit(off or _(action.help), max(0, width - pen.width)), Tone.DIM)
             lines.append(pen.line(width, Ground.CURSOR if index == self._index else Ground.RAISED))
-        return lines if found else [*lines, Pen().put(_("Nothing is called so."), Tone.DIM).line(width, Ground.RAISED)]
+        if not found:
+            return [*lines, Pen().put(_("Nothing is called so."), Tone.DIM).line(width, Ground.RAISED)]
+        chosen = found[self._index]
+        whole = wrapped(chosen.why_off(self._situation) or _(chosen.help), width - 1)[: PALETTE_HELP - 1]
+        lines += [Line()] * (height - len(lines) - len(whole))
+        return [*lines, *(Pen().put(f" {text}", Tone.TEXT).line(width, Ground.RAISED) for text in whole)]
 
     def pressed(self, key: str, character: str | None) -> None:
         found = self.found()

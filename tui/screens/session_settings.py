@@ -140,6 +140,8 @@ def _shown(fact: Fact, value: Any) -> str:
         return size(value)
     if fact.read is _number:
         return _("{count:g} hours").format(count=value)
+    if value == tuple(MediaKind):
+        return _("all")
     if fact.read is _words:
         return ", ".join(value) or ("–" if fact.field == "block" else _("anybody"))
     return str(value) or "–"
