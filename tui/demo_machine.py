@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -31,6 +30,8 @@ from tui.demo_fleet import Fleet
 
 _MIB: Final = 1 << 20
 _LINE_EVERY_S: Final = 3.0
+_PAST: Final = 60
+"""Lines that were said before somebody looked."""
 _SAID: Final = (
     (LogLevel.INFO, "logged in"),
     (LogLevel.DEBUG, "ping answered after {ms} ms"),
@@ -113,15 +114,6 @@ class MachineCalls:
 
     # ---- logs
 
-    async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
-        self._known(session)
-        for number in range(lines if not follow else 20):
-            at = time.strftime("%H:%M:%S", time.localtime(self.fleet.now - 30 * (20 - number)))
-            yield f"{at} debug  ping answered after {40 + number % 7} ms"
-        while follow:
-            await asyncio.sleep(_LINE_EVERY_S * self._step_s)
-            yield f"{time.strftime('%H:%M:%S', time.localtime(self.fleet.now))} debug  frame received"
-
     async def logs(
         self,
         *,
@@ -132,16 +124,21 @@ class MachineCalls:
         session: str | None = None,
     ) -> AsyncIterator[LogEntry]:
         names = [name for name in self.fleet.members if session in (None, name)]
-        number = 0
-        past = [self._entry(names, count, self.fleet.now - 20.0 * (60 - count)) for count in range(60)]
+
+        def wanted(entry: LogEntry) -> bool:
+            mine = session in (None, entry.session) and source in (None, entry.source)
+            return mine and level.includes(entry.level)
+
+        past = [self._entry(names, count, self.fleet.now - 20.0 * (_PAST - count)) for count in range(_PAST)]
         for entry in past[-lines:] if lines else []:
-            if level.includes(entry.level) and source in (None, entry.source):
+            if wanted(entry):
                 yield entry
+        number = 0
         while follow:
             await asyncio.sleep(_LINE_EVERY_S * self._step_s)
             number += 1
             entry = self._entry(names, number, self.fleet.now)
-            if level.includes(entry.level) and source in (None, entry.source):
+            if wanted(entry):
                 yield entry
 
     def _entry(self, names: list[str], number: int, at: float) -> LogEntry:

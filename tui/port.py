@@ -121,8 +121,6 @@ class Api(Protocol):
 
     async def doctor(self) -> DoctorReport: ...
 
-    def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]: ...
-
     def logs(
         self,
         *,

@@ -7,7 +7,7 @@ from typing import Final
 from appliance.model_doctor import DoctorReport, Finding, Severity
 from tui.paint import Ground, Line, Pen, Tone, plain, rule, wrapped
 from tui.scene import Scene
-from tui.text import N_, _, ngettext
+from tui.text import N_, _, known, ngettext
 from tui.words import moment
 
 _SEVERITIES: Final = {
@@ -36,16 +36,16 @@ def finding_line(finding: Finding, scene: Scene, width: int, *, chosen: bool) ->
     word, sign, tone = _SEVERITIES[finding.severity]
     pen = Pen(scene.glyphs).put(scene.glyphs.cursor if chosen else " ", Tone.ACCENT).put(" ")
     pen.put(getattr(scene.glyphs, sign) + " ", tone).cell(_(word), 10, tone)
-    pen.cell(finding.check, 14, Tone.STRONG).put(" ").put(finding.found or finding.looked_at, Tone.TEXT)
+    pen.cell(finding.check, 14, Tone.STRONG).put(" ").put(known(finding.found or finding.looked_at), Tone.TEXT)
     return pen.line(width, Ground.CURSOR if chosen else Ground.PLAIN)
 
 
 def finding_whole(finding: Finding, scene: Scene, width: int) -> list[Line]:
     """What was looked at, what was found, what to do."""
     lines = [rule(width, scene.glyphs, finding.check)]
-    lines += [plain(f" {part}", width, Tone.DIM) for part in wrapped(finding.looked_at, width - 2)]
-    lines += [plain(f" {part}", width) for part in wrapped(finding.found, width - 2)]
-    for number, part in enumerate(wrapped(finding.remedy, width - 4)):
+    lines += [plain(f" {part}", width, Tone.DIM) for part in wrapped(known(finding.looked_at), width - 2)]
+    lines += [plain(f" {part}", width) for part in wrapped(known(finding.found), width - 2)]
+    for number, part in enumerate(wrapped(known(finding.remedy), width - 4)):
         pen = Pen(scene.glyphs).put("   " if number else f" {scene.glyphs.arrow} ", Tone.ACCENT)
         lines.append(pen.put(part, Tone.STRONG).line(width))
     return lines

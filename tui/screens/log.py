@@ -14,20 +14,15 @@ from appliance.model_history import LogLevel
 from tui.actions import Place
 from tui.attach import until_one_ends
 from tui.edit import Editor
-from tui.logbook import LEVELS, SOURCES, Logbook, Row, Source, matching, row_of, row_of_event, saved, who_word
-from tui.paint import Ground, Line, Pen, Tone, plain, rule, wrapped
+from tui.logbook import LEVELS, SOURCES, Logbook, Row, Source, matching, row_of, row_of_event, saved
+from tui.paint import Line, Pen, Tone, plain, rule
 from tui.port import Api
-from tui.scene import Scene
+from tui.screens.log_lines import row_line, whole
 from tui.screens.page import Deed, Page, moved, scrolled
 from tui.text import _, ngettext
-from tui.words import clock, moment
 
 BEGIN_WITH: Final = 500
 """Lines and events that are there at once."""
-WHOLE_LINES: Final = 4
-"""Of the line under the cursor, shown whole below."""
-_SIGNS: Final = {"error": ("bad", Tone.BAD), "critical": ("bad", Tone.BAD), "warning": ("half", Tone.WARN)}
-_WHO: Final = 13
 
 
 class LogPage(Page):
@@ -202,23 +197,3 @@ def write_new(name: str, text: str) -> Path:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     return path
-
-
-def row_line(row: Row, cursor: int | None, scene: Scene, names: dict[str, str], width: int) -> Line:
-    """Time, how serious by sign, who, what; cut at the edge."""
-    sign, tone = _SIGNS.get(row.level, ("dot", Tone.DIM))
-    if row.event and row.level not in _SIGNS:
-        sign, tone = "arrow", Tone.INFO
-    chosen = row.number == cursor
-    pen = Pen(scene.glyphs).put(scene.glyphs.cursor if chosen else " ", Tone.ACCENT)
-    pen.cell(moment(row.at, scene.now) if width >= 100 else clock(row.at), 14 if width >= 100 else 9, Tone.DIM)
-    pen.put(getattr(scene.glyphs, sign) + " ", tone).cell(who_word(row, names), _WHO, Tone.STRONG).put(" ")
-    text = tone if row.level in _SIGNS else Tone.DIM if row.level == LogLevel.DEBUG else Tone.TEXT
-    return pen.put(row.text, text).line(width, Ground.CURSOR if chosen else Ground.PLAIN)
-
-
-def whole(row: Row, scene: Scene, names: dict[str, str], width: int) -> list[Line]:
-    """The line under the cursor without being cut, as far as there is room."""
-    title = f"{moment(row.at, scene.now)} {scene.glyphs.dot} {who_word(row, names)} {scene.glyphs.dot} {row.level}"
-    texts = wrapped(row.text, width - 2)[:WHOLE_LINES]
-    return [rule(width, scene.glyphs, title), *(plain(f" {text}", width) for text in texts)]

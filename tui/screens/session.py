@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import enum
 from collections.abc import Sequence
 from typing import Final
@@ -10,11 +9,13 @@ from typing import Final
 from appliance.client import ApiError
 from appliance.model import MediaView, SessionView
 from appliance.model_capture import CaptureView
-from appliance.model_history import Disconnection, PersonView, UptimeSpan, UptimeStrip
+from appliance.model_history import Disconnection, LogLevel, PersonView, UptimeSpan, UptimeStrip
 from tui.actions import Place
+from tui.logbook import Logbook, row_of
 from tui.paint import Line, Pen, Tone
 from tui.port import Api
 from tui.screens import session_parts as parts
+from tui.screens.log_lines import log_line
 from tui.screens.page import Deed, Page, moved, scrolled
 from tui.screens.session_settings import Setting, setting_line, settings
 from tui.text import N_, _
@@ -60,7 +61,7 @@ class SessionPage(Page):
         self._capture: CaptureView | None = None
         self._settings: list[Setting] = []
         self._uptime: dict[UptimeSpan, UptimeStrip] = {}
-        self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        self._log = Logbook(LOG_LINES)
         self._index = self._top = 0
         self._room = 10
 
@@ -114,8 +115,9 @@ class SessionPage(Page):
     async def live(self, api: Api) -> None:
         """Follow the log as long as the screen is open."""
         self._log.clear()
-        async for line in api.log(self.session, lines=LOG_LINES, follow=True):
-            self._log.append(line)
+        stream = api.logs(lines=LOG_LINES, follow=True, level=LogLevel.DEBUG, session=self.session)
+        async for entry in stream:
+            self._log.take(row_of(entry))
             self.tui.changed()
 
     def navigate(self, key: str) -> bool:
@@ -238,7 +240,7 @@ class SessionPage(Page):
             return [parts.nothing(_("Nothing has been written yet."), width)]
         end = len(self._log) - (self._index if self.section is Section.LOG else 0)
         shown = list(self._log)[max(0, end - room) : max(end, 1)]
-        return [parts.log_line(text, self.tui.scene, width) for text in shown]
+        return [log_line(row, self.tui.scene, width) for row in shown]
 
     def _scrolled(self, lines: list[Line], width: int) -> list[Line]:
         if not lines:

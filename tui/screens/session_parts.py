@@ -121,10 +121,3 @@ def caption(item: MediaView, scene: Scene) -> str:
     """What a picture is, in a line."""
     category = _(CATEGORIES.get(item.category, item.category))
     return f" {category} {scene.glyphs.dot} {moment(item.stored_at, scene.now)} {scene.glyphs.dot} {size(item.size)}"
-
-
-def log_line(text: str, scene: Scene, width: int) -> Line:
-    """Cut at the edge; the level is seen by its word and its tone."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    tone = Tone.BAD if "error" in plain[:60].lower() else Tone.WARN if "warn" in plain[:60].lower() else Tone.DIM
-    return Pen(scene.glyphs).put(f" {plain}", tone).line(width)

@@ -8,10 +8,10 @@ from typing import Final
 from appliance.model_system import MemoryKind, PartUse, SystemView
 from tui.paint import Line, Pen, Tone, bar, plain, width_of
 from tui.scene import Scene
-from tui.text import N_, _, ngettext
+from tui.text import N_, _, known, ngettext
 from tui.words import age, lasting, size
 
-LABEL: Final = 14
+LABEL: Final = 18
 SCARCE: Final = 0.9
 """Of memory or disk: from here on a bar warns."""
 PARTS: Final = {
@@ -71,7 +71,7 @@ def part_lines(view: SystemView, cpu: Mapping[str, float], scene: Scene, width: 
     pen.cell(_("memory"), 10, Tone.DIM, right=True).cell(_("CPU"), 9, Tone.DIM, right=True)
     lines = [pen.line(width)]
     most = max((part.memory_bytes or 0 for part in view.parts), default=0)
-    room = max(0, min(40, width - 78))
+    room = max(0, min(40, width - 80))
     for part in view.parts:
         pen = Pen(scene.glyphs).put(" ").cell(_(PARTS.get(part.name, part.name)), LABEL, Tone.STRONG)
         here = bool(part.processes)
@@ -123,7 +123,7 @@ def service_lines(view: SystemView, scene: Scene, width: int) -> list[Line]:
 def _service(label: str, trouble: str, words: str, scene: Scene, width: int, *, warn: bool = False) -> Line:
     sign, tone = ("bad", Tone.BAD) if trouble else ("half", Tone.WARN) if warn else ("ok", Tone.OK)
     pen = Pen(scene.glyphs).put(" ").put(getattr(scene.glyphs, sign) + " ", tone).cell(label, LABEL - 2, Tone.DIM)
-    return pen.put(trouble or words, tone if trouble else Tone.TEXT).line(width)
+    return pen.put(known(trouble) or words, tone if trouble else Tone.TEXT).line(width)
 
 
 def _redis_words(view: SystemView) -> str:

@@ -34,12 +34,6 @@ Step = Callable[[AmdaTui, Run, StillApi], Awaitable[None]]
 class QuietApi(StillApi):
     """Its logs have an end: no line comes while a picture is taken."""
 
-    async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
-        async for line in super().log(session, lines=min(lines, 20)):
-            yield line
-        if follow:
-            await asyncio.Event().wait()
-
     async def logs(
         self,
         *,

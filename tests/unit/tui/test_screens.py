@@ -149,7 +149,7 @@ async def test_a_session_s_screen_explains_it_and_follows_its_log() -> None:
             ("disconnections", "back after"),
             ("media", "status"),
             ("settings", "Cheikh, fr, ntfy"),
-            ("log", "frame received"),
+            ("log", "logged in"),
         ):
             await pilot.press("tab")
             await until(pilot, lambda: f"[{title}]" in picture(app) and proof in picture(app))  # noqa: B023

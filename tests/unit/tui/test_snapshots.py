@@ -52,6 +52,7 @@ def compared(path: Path, text: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
 async def test_every_screen(size: tuple[int, int], language: str) -> None:
