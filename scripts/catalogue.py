@@ -38,6 +38,9 @@ SAYS: Final = frozenset(
 )  # fmt: skip
 """Calls by which the daemon's rooms say something to people: their texts are collected, with places for what is filled
 in."""
+FINDS: Final = frozenset({"Check", "Seen", "info", "ok", "unseen", "warning"})
+"""As `SAYS`, in the doctor's checks; elsewhere some of these names write logs."""
+FINDINGS: Final = ROOT / "appliance" / "doctor"
 NEVER_SHOWN: Final = ("bench", "cli", "forkserver", "staging", "worker")
 LETTERS_MIN: Final = 8
 """A text with places that has fewer letters of its own would be found in others."""
@@ -126,14 +129,39 @@ def told() -> Iterator[tuple[str, str]]:
 
 def said_in(path: Path) -> Iterator[str]:
     """Texts among the arguments of calls that say something."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and name_of(node) in SAYS:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    finds = FINDINGS in path.parents
+    says = SAYS | FINDS if finds else SAYS
+    given = texts_by_name(tree) if finds else {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and name_of(node) in says:
             for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-                text = with_places(argument)
-                if " " in text and sum(map(str.isalpha, text)) >= LETTERS_MIN:
-                    yield text
-                    if " ID" in text:
-                        yield named(text)
+                for text in given.get(argument.id, []) if isinstance(argument, ast.Name) else texts_of(argument):
+                    if " " in text and sum(map(str.isalpha, text)) >= LETTERS_MIN:
+                        yield text
+                        if " ID" in text:
+                            yield named(text)
+
+
+def texts_by_name(tree: ast.Module) -> dict[str, list[str]]:
+    """What each name of a module is given, as far as it is text."""
+    found: dict[str, list[str]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=value)
+            ):
+                if value is not None:
+                    found.setdefault(name, []).extend(texts_of(value))
+    return found
+
+
+def texts_of(node: ast.expr) -> list[str]:
+    """One text, or both between which is chosen."""
+    if isinstance(node, ast.IfExp):
+        return [*texts_of(node.body), *texts_of(node.orelse)]
+    return [with_places(node)]
 
 
 def named(text: str) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from appliance.doctor.check import Check, Patient
     from appliance.model_doctor import DoctorReport, Finding, Severity
 
-DAEMON: Final = "daemon"
-LOOKS_AT: Final = "daemon, whether it answers"
 _EPILOG: Final = (
     "Exit status, as monitoring programs know it: 0 well, 1 a warning, 2 a problem, 3 no such check."
     " What this user may not see is said, and is no fault; as root nothing is hidden."
@@ -57,12 +55,13 @@ def doctor(
 
     It works with the daemon running or not, as root and as a member of the group amda.
     """
+    from appliance.doctor import daemon_seen
     from appliance.doctor.checks import MACHINE, ROOMS
     from appliance.doctor.checks import names as all_names
 
-    names = [DAEMON, *all_names()]
+    names = [daemon_seen.NAME, *all_names()]
     if list_checks:
-        texts = {DAEMON: LOOKS_AT, **ROOMS, **{check.name: check.looks_at for check in MACHINE}}
+        texts = {daemon_seen.NAME: daemon_seen.LOOKS_AT, **ROOMS, **{check.name: check.looks_at for check in MACHINE}}
         if as_json:
             print_json([{"check": name, "looks_at": texts[name]} for name in names])
         else:
@@ -95,6 +94,7 @@ def exit_of(worst: Severity) -> DoctorExit:
 async def _examine(
     config: Path | None, only: Sequence[str], *, fix: bool, tell: Callable[[Check], None]
 ) -> DoctorReport:
+    from appliance.doctor import daemon_seen
     from appliance.doctor.checks import MACHINE, ROOMS, chosen, names
     from appliance.doctor.examination import examine, report_of
 
@@ -105,11 +105,9 @@ async def _examine(
     asked = [name for name in names() if not only or name in only]
     made = {check.name for check in checks}
     lacking = {name for name in asked if name not in made} | {one.check for one in found if one.partial}
-    theirs: list[Finding] = []
-    if lacking or not only or DAEMON in only:
-        await_all = [name for name in asked if name in lacking or name in ROOMS]
-        theirs = await _ask(patient, await_all, told=not only or DAEMON in only or bool(lacking & ROOMS.keys()))
-    return report_of(merged([DAEMON, *names()], found, theirs), began)
+    told = not only or daemon_seen.NAME in only or not lacking.isdisjoint(ROOMS)
+    theirs = await _ask(patient, [name for name in asked if name in lacking], told=told) if told or lacking else []
+    return report_of(merged([daemon_seen.NAME, *names()], found, theirs), began)
 
 
 def patient_of(config: Path | None) -> Patient:
@@ -133,41 +131,26 @@ def patient_of(config: Path | None) -> Patient:
 
 async def _ask(patient: Patient, names: Sequence[str], *, told: bool) -> list[Finding]:
     """What the daemon finds, after a finding about itself if that is to be `told`."""
-    from appliance import __version__
     from appliance.client import ApiError, ApplianceClient, ClientError, NotRunningError
-    from appliance.model_doctor import Severity
+    from appliance.doctor import daemon_seen
+    from appliance.doctor.check import problem
 
     socket = patient.settings.paths.api_socket
     theirs: list[Finding] = []
     try:
         async with ApplianceClient(socket) as client:
-            release = (await client.version()).release
+            seen = daemon_seen.answers((await client.version()).release)
             if names:
                 theirs = (await client.doctor(names)).findings
     except NotRunningError as error:
-        if isinstance(error.__cause__, PermissionError):
-            remedy = f"adduser {os.environ.get('USER', 'NAME')} amda, then log in again; or as root"
-            own = _daemon(Severity.INFO, f"this user may not use {socket}", remedy, partial=True)
-        else:
-            found = f"nobody answers on {socket}: only what can be seen without it was looked at"
-            own = _daemon(Severity.PROBLEM, found, "systemctl start amda, or: amda run; why: journalctl -u amda")
-    except ApiError as error:  # one of before this command
-        own = _daemon(Severity.INFO, f"it does not know how to look: {error}", "Restart it.", partial=True)
+        forbidden = isinstance(error.__cause__, PermissionError)
+        user = os.environ.get("USER", "NAME")
+        seen = daemon_seen.forbidden(socket, user) if forbidden else daemon_seen.away(socket)
+    except ApiError as error:
+        seen = daemon_seen.of_before(str(error))
     except ClientError as error:
-        own = _daemon(Severity.PROBLEM, str(error), error.remedy)
-    else:
-        if release == __version__:
-            own = _daemon(Severity.OK, f"it answers, and is release {release}")
-        else:
-            found = f"it is release {release}, and this command {__version__}"
-            own = _daemon(Severity.WARNING, found, "systemctl restart amda: no session disconnects")
-    return [own, *theirs] if told else theirs
-
-
-def _daemon(severity: Severity, found: str, remedy: str = "", *, partial: bool = False) -> Finding:
-    from appliance.model_doctor import Finding
-
-    return Finding(check=DAEMON, severity=severity, looked_at=LOOKS_AT, found=found, remedy=remedy, partial=partial)
+        seen = problem(str(error), error.remedy)
+    return [daemon_seen.finding(seen), *theirs] if told else theirs
 
 
 def merged(names: Sequence[str], ours: Iterable[Finding], theirs: Iterable[Finding]) -> list[Finding]:
@@ -212,8 +195,8 @@ def _print(report: DoctorReport, *, quiet: bool) -> None:
         if quiet and one.severity.rank < Severity.WARNING.rank and not one.fixed:
             continue
         word = _("fixed") if one.fixed else words[one.severity]
-        looked_at, found = known(one.looked_at), known(one.found)
-        print(f"{word.ljust(first)}  {one.check.ljust(second)}  {looked_at}: {found}")
+        text = _("{looked_at}: {found}").format(looked_at=known(one.looked_at), found=known(one.found))
+        print(f"{word.ljust(first)}  {one.check.ljust(second)}  {text}")
         if one.remedy:
             print(indent + _("what to do: {remedy}").format(remedy=known(one.remedy)))
         if one.fix:

@@ -46,7 +46,10 @@ def _judge(record: BackupRecord, now: float, looked_at: str) -> Iterator[Seen]:
         yield warning(found, "amda backup run", looked_at)
         return
     days = (now - record.last_run.at) / _DAY_S
-    told = f"the last good one was made {_ago(days)}"
+    hours = days * 24
+    told = f"the last good one was made {days:.0f} days ago"
+    if days < LATE_DAYS:
+        told = f"the last good one was made {hours:.0f} hours ago"
     if days > OLD_DAYS:
         yield problem(told, "amda backup run says why; systemctl list-timers amda-backup.timer", looked_at)
     elif days > LATE_DAYS:
@@ -58,8 +61,10 @@ def _judge(record: BackupRecord, now: float, looked_at: str) -> Iterator[Seen]:
         yield problem(found, "amda backup status says why", looked_at)
     proven = None if record.last_check is None else (now - record.last_check.at) / _DAY_S
     if proven is None or proven > UNPROVEN_DAYS:
-        since = "none was ever" if proven is None else f"for {proven:.0f} days none was"
-        yield info(f"{since} taken out and compared", "amda backup verify", looked_at)
+        found = "none was ever taken out and compared"
+        if proven is not None:
+            found = f"for {proven:.0f} days none was taken out and compared"
+        yield info(found, "amda backup verify", looked_at)
     if record.key_made_at is not None and record.key_confirmed_at is None:
         found = "nobody has said that their key is kept elsewhere: if it is lost with this machine, so are they"
         yield warning(found, "amda backup key shows it; write it down, and confirm it there", "the key of the backups")
@@ -74,10 +79,6 @@ def _same_disk(patient: Patient) -> Iterator[Seen]:
         found = "they lie on the disk that they are made for: who loses it loses both"
         remedy = "Let backup.path lead to another disk, or set backup.kind to s3."
         yield info(found, remedy, f"backups in {backup.path}")
-
-
-def _ago(days: float) -> str:
-    return f"{days * 24:.0f} hours ago" if days < LATE_DAYS else f"{days:.0f} days ago"
 
 
 CHECK: Final = Check("backup", "backups, their age, proof and key", in_thread(look))

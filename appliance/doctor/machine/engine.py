@@ -42,7 +42,7 @@ def look(patient: Patient) -> list[Seen]:
     days = (time.time() - at) / _DAY_S
     told = f"of {datetime.datetime.fromtimestamp(at, datetime.UTC):%Y-%m-%d} ({commit}), {days:.0f} days old"
     if version := whatsapp_version(library):
-        told += f"; it says to WhatsApp that it is {version}"
+        told = f"{told}; it says to WhatsApp that it is {version}"
     if days > OLD_DAYS:
         return [problem(f"{told}: WhatsApp may refuse it any day", _UPGRADE, looked_at)]
     if days > AGEING_DAYS:

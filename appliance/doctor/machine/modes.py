@@ -160,8 +160,9 @@ def _foreign(foreign: list[Path], owner: int) -> Iterator[Seen]:
             with held(path) as name:
                 os.chown(name, owner, -1)
 
-    found = f"{len(foreign)} files belong to another user than their folder, who may be unable to use them: "
-    yield problem(found + _some(map(str, foreign)), what, repair=Repair(what, mend))
+    names = _some(map(str, foreign))
+    found = f"{len(foreign)} files belong to another user than their folder, who may be unable to use them: {names}"
+    yield problem(found, what, repair=Repair(what, mend))
 
 
 def _some(names: Iterable[str]) -> str:

@@ -29,8 +29,9 @@ def look(patient: Patient) -> list[Seen]:
     seen = _modes(file, secret_settings(loaded), looked_at)
     variables = len(loaded.from_environment)
     told = f"it can be used, and sets {len(loaded.from_file)} settings"
-    seen.append(ok(told + (f"; {variables} come from the environment" if variables else ""), looked_at))
-    return seen
+    if variables:
+        told = f"{told}; {variables} come from the environment"
+    return [*seen, ok(told, looked_at)]
 
 
 _IN_FORCE: Final = "a daemon that runs keeps the settings from before."
