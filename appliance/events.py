@@ -89,6 +89,15 @@ class EventBus:
         self._wake()
         return event
 
+    async def was_told(self, kind: str, session: str | None, name: str) -> bool:
+        """Whether there is an event of this type whose `id` is that, among those that are kept: for those who record
+        something, then tell of it, and may have been killed in between."""
+        row = await self._database.fetch_one(
+            "SELECT 1 FROM events WHERE type = ? AND session IS ? AND json_extract(data, '$.id') = ?",
+            (kind, session, name),
+        )
+        return row is not None
+
     async def _record(self, kind: str, session: str | None, data: dict[str, Any]) -> EventView:
         at = self._clock()
         row = (_INSERT, (at, kind, session, msgspec.json.encode(data).decode()))

@@ -85,6 +85,10 @@ class AlertService:
         for row in await self._database.fetch_all("SELECT state FROM alerts WHERE ended_at IS NULL"):
             alert = msgspec.json.decode(row["state"], type=Alert)
             self._alerts[alert.key] = self._stored[alert.id] = alert
+            if alert.phase is not AlertPhase.PENDING and not await self._bus.was_told(
+                f"alert.{alert.phase}", alert.session or None, alert.id
+            ):
+                await self._publish(alert)  # the daemon before this one was killed in between
         for row in await self._database.fetch_all("SELECT * FROM silences WHERE until > ?", (self._clock(),)):
             self._silences[row["id"]] = SilenceView(
                 id=row["id"],

@@ -80,8 +80,8 @@ class HistoryService:
     async def load(self) -> None:
         """Take up what is stored."""
         await self._recorder.load()
+        await self.webhooks.load()  # first: what the alerts find untold is for them, too
         await self.alerts.load()
-        await self.webhooks.load()
 
     async def run(self) -> None:
         """Write down uptime, judge and tell; until cancelled."""

@@ -32,7 +32,7 @@ from appliance.media.policy import choose
 from appliance.media.spool import POISON, BadItemError, SpoolFolder, spool_folders, waiting_bytes, waiting_items
 from appliance.media.store import ContentChangedError, StoreError
 from appliance.media.vault import NoRoomError, Vault
-from appliance.model import Category
+from appliance.model import Category, MediaView
 from appliance.model_api import IntakeState, PoisonView
 from appliance.problems import unavailable
 from appliance.protocol import CaptureNote, Event, Spooled, SpoolItem
@@ -260,10 +260,14 @@ class MediaIntake:
         item = await asyncio.to_thread(spool.read, name, session)
         if self._compressor.takes_long(item.kind) is not lane.slow:
             return False
-        if await self._index.find_item(item) is None:
+        if (known := await self._index.find_item(item)) is None:
             if trouble := await asyncio.to_thread(self._refuses):
                 raise NoRoomError(trouble)
             await self._store_item(spool, item, hurried=hurried)
+        elif not await self._bus.was_told("media.stored", item.session, known) and (
+            view := await self._index.get(known)
+        ):
+            await self._tell_stored(view)  # the daemon before this one was killed in between
         await asyncio.to_thread(spool.remove, name)
         return True
 
@@ -297,15 +301,11 @@ class MediaIntake:
                 raise
         self._change(stored=self._state.stored + 1, saved_bytes=self._state.saved_bytes + item.size - view.size)
         _log.info("media stored", session=item.session, category=item.category, kind=view.kind, size=view.size)
-        await self._bus.publish(
-            "media.stored",
-            item.session,
-            id=view.id,
-            category=view.category,
-            kind=view.kind,
-            size=view.size,
-            message_id=view.message_id,
-        )
+        await self._tell_stored(view)
+
+    async def _tell_stored(self, view: MediaView) -> None:
+        data = {"id": view.id, "category": view.category, "kind": view.kind, "size": view.size}
+        await self._bus.publish("media.stored", view.session, **data, message_id=view.message_id)
 
     async def _smaller(self, item: SpoolItem, data: BinaryIO, mimetype: str, *, hurried: bool) -> Result:
         slow = self._compressor.takes_long(item.kind)

@@ -19,7 +19,7 @@ from tests.integration.daemon.conftest import bus, database, redis_server
 __all__ = ["bus", "database", "redis_server"]
 
 REQUESTS = 10_000
-EXAMPLES = 60
+EXAMPLES = 120
 """Of each operation and phase: more than ten thousand requests, half an hour on two busy cores."""
 
 pytestmark = pytest.mark.timeout(3600)

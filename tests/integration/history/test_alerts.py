@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiosqlite
 import msgspec
@@ -100,6 +101,19 @@ async def test_a_restart_tells_nothing_again(rig: Rig, receiver: Receiver) -> No
     await rig.judge(6 * HOUR)
     await deliver(rig)
     assert [alert["news"] for alert in receiver.received[1].json["data"]["alerts"]] == ["still", "still"]
+
+
+async def test_an_alert_becomes_an_event_though_the_daemon_was_killed_in_between(
+    rig: Rig, bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.add("awa", SessionState.NEEDS_PAIRING)
+    with monkeypatch.context() as patch:
+        patch.setattr(bus, "publish", AsyncMock(side_effect=sqlite3.OperationalError("killed")))
+        await rig.judge()
+    assert bus.last_seq == 0
+    for _ in range(2):
+        await rig.make().load()
+    assert [event.type async for event in _events(bus)] == ["alert.down"]
 
 
 async def test_what_could_not_be_delivered_is_tried_again_after_a_restart(rig: Rig, receiver: Receiver) -> None:

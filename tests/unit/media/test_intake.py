@@ -231,6 +231,26 @@ async def test_full_database_keeps_the_item_and_the_intake_goes_on(rig: Rig, mon
     assert len(await rig.index.search()) == 1
 
 
+async def test_what_was_stored_is_told_though_the_daemon_was_killed_in_between(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    rig.spool("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.bus, "publish", crash)
+        with pytest.raises(RuntimeError):
+            await rig.intake.drain("one")
+    (view,) = await rig.index.search()
+    rig.intake = rig.intake_of(rig.store)
+    for _ in range(2):  # the second time it is captured again, and was told
+        await rig.intake.drain("one")
+        rig.spool("a")
+    assert await rig.bus.was_told("media.stored", "one", view.id)
+    assert rig.bus.last_seq == 1
+
+
 async def test_crash_after_storing_and_before_indexing_is_repaired(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.spool("a")
 
