@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -11,6 +11,7 @@ from appliance.client_wire import Query
 from appliance.model_access import (
     AuditEntry,
     AuditPage,
+    Door,
     NewToken,
     TokenList,
     TokenRequest,
@@ -22,6 +23,17 @@ from appliance.model_doctor import DoctorReport
 _PAGE: Final = 1000
 
 T = TypeVar("T")
+
+
+class AuditConditions(TypedDict, total=False):
+    """As in `AuditQuery`; None: any."""
+
+    since: float | None
+    session: str | None
+    who: str | None
+    action: str | None
+    door: Door | None
+    refused: bool | None
 
 
 class AccessCalls:
@@ -59,26 +71,20 @@ class AccessCalls:
         return await self._call("GET", "/v1/doctor", DoctorReport, None, query)
 
     async def audit(
-        self,
-        *,
-        since: float | None = None,
-        session: str | None = None,
-        who: str | None = None,
-        before: int | None = None,
-        limit: int = 100,
+        self, *, before: int | None = None, limit: int = 100, **conditions: Unpack[AuditConditions]
     ) -> AuditPage:
-        """Who did what, newest first."""
-        values = {"since": since, "session": session, "who": who, "before": before, "limit": limit}
+        """Who did what, newest first; every condition must hold."""
+        values = {**conditions, "before": before, "limit": limit}
+        if (refused := conditions.get("refused")) is not None:
+            values["refused"] = str(refused).lower()
         query = {name: str(value) for name, value in values.items() if value is not None}
         return await self._call("GET", "/v1/audit", AuditPage, None, query)
 
-    async def all_audit(
-        self, *, since: float | None = None, session: str | None = None, who: str | None = None
-    ) -> AsyncIterator[AuditEntry]:
+    async def all_audit(self, **conditions: Unpack[AuditConditions]) -> AsyncIterator[AuditEntry]:
         """Every entry that matches, newest first, page by page."""
         before = None
         while True:
-            page = await self.audit(since=since, session=session, who=who, before=before, limit=_PAGE)
+            page = await self.audit(before=before, limit=_PAGE, **conditions)
             for item in page.items:
                 yield item
             if (before := page.next) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Final
 
 import msgspec
@@ -85,6 +86,13 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None
 
 
+class Door(enum.StrEnum):
+    """Where a caller came in."""
+
+    UNIX = "unix"
+    TCP = "tcp"
+
+
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every condition must hold; times are seconds since the epoch, `until` is exclusive."""
 
@@ -93,5 +101,12 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     session: SessionId | None = None
     who: Annotated[str, Meta(max_length=80)] | None = None
     """The whole of it, or what follows the colon."""
+    action: Annotated[str, Meta(pattern=r"^[A-Za-z_]{1,60}$")] | None = None
+    """The beginning of what was done: `sessions` matches `sessions_remove`."""
+    door: Door | None = None
+    address: Annotated[str, Meta(min_length=1, max_length=60)] | None = None
+    """Where it came from, the whole of it."""
+    refused: bool | None = None
+    """Only what was refused or cut (true), or only what was done (false)."""
     before: RowId | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100

@@ -85,11 +85,15 @@ class AuditLog:
             ("at >= ?", query.since),
             ("at < ?", query.until),
             ("session = ?", query.session),
+            ("door = ?", query.door),
+            ("address = ?", query.address),
+            ("(status = 0 OR status >= 400) = ?", query.refused),
+            ("substr(action, 1, length(?)) = ?", query.action),
             ("id < ?", query.before),
         ):
             if value is not None:
                 conditions.append(condition)
-                values.append(value)
+                values += [value] * condition.count("?")
         if query.who is not None:
             conditions.append("(who = ? OR substr(who, instr(who, ':') + 1) = ?)")
             values += (query.who, query.who)

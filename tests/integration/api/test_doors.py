@@ -20,8 +20,10 @@ from cryptography.x509.oid import NameOID
 
 from appliance.api.routes import Access
 from appliance.client import ApplianceClient
+from appliance.client_access import AuditConditions
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.model_access import Door
 from appliance.model_api import Scope
 from appliance.redis_server import RedisServer
 from appliance.sockets import PeerError
@@ -171,10 +173,16 @@ async def test_the_audit_has_who_what_and_from_where(doors: Doors) -> None:
     ]
     assert entries[0].address == "127.0.0.1"
     assert entries[-1].address == f"pid {os.getpid()}"
-    assert [one.action for one in (await doors.client.audit(session="anna")).items] == [
-        "sessions_start",
-        "sessions_create",
+    conditions: list[tuple[AuditConditions, list[str]]] = [
+        ({"session": "anna"}, ["sessions_start", "sessions_create"]),
+        ({"action": "sessions"}, ["sessions_start", "sessions_start", "sessions_create"]),
+        ({"action": "sessions", "refused": False}, ["sessions_start", "sessions_create"]),
+        ({"door": Door.TCP, "refused": True}, ["tokens_revoke", "sessions_start"]),
+        ({"door": Door.UNIX}, ["sessions_create", "tokens_create"]),
     ]
+    for condition, actions in conditions:
+        assert [one.action for one in (await doors.client.audit(**condition)).items] == actions, condition
+        assert [one.action async for one in doors.client.all_audit(**condition)] == actions, condition
 
 
 async def test_a_repeated_call_is_answered_and_not_repeated(doors: Doors) -> None:
