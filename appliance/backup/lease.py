@@ -129,6 +129,23 @@ def claim_of(database: Path) -> Claim:
     return Claim(lineage=str(known.get(LINEAGE, node_id)), node_id=node_id, term=int(known.get(TERM, 0)))
 
 
+async def check_ours(repository: Repository, claim: Claim) -> None:
+    """Whether a backup of this machine belongs there: that of one that was replaced would be the newest, and wrong.
+
+    Raises BackupError of kind REFUSED.
+    """
+    found = await read_lease(repository)
+    verdict = judge(found, claim)
+    if found is not None and verdict is Verdict.SUPERSEDED:
+        raise BackupError(
+            f"the machine {found.host} has taken over these sessions, and its backups are those that count",
+            "If they are this machine's again: amda backup lease --take",
+            BackupTrouble.REFUSED,
+        )
+    if verdict is Verdict.FOREIGN:
+        raise _foreign(repository)
+
+
 async def take_lease(repository: Repository, claim: Claim) -> Lease:
     """Make these sessions this machine's again, whoever had them; a running daemon reads it at its next renewal.
 
@@ -136,14 +153,18 @@ async def take_lease(repository: Repository, claim: Claim) -> Lease:
     """
     found = await read_lease(repository)
     if judge(found, claim) is Verdict.FOREIGN:
-        raise BackupError(
-            f"the {repository.name} holds the backups of another appliance",
-            "Name another one: backup.path, backup.bucket",
-            BackupTrouble.REFUSED,
-        )
+        raise _foreign(repository)
     lease = taken_over(found, claim.lineage, claim.node_id, platform.node(), claim.term)
     await write_lease(repository, lease)
     return lease
+
+
+def _foreign(repository: Repository) -> BackupError:
+    return BackupError(
+        f"the {repository.name} holds the backups of another appliance",
+        "Name another one: backup.path, backup.bucket",
+        BackupTrouble.REFUSED,
+    )
 
 
 def view_of(lease: Lease, node_id: str) -> LeaseView:

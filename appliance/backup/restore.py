@@ -31,9 +31,10 @@ from appliance.backup.restic import Snapshot
 from appliance.backup.services import stopped
 from appliance.backup.settings_files import put_back
 from appliance.backup.work import Backups, Progress, work_folder
-from appliance.config import LoadedSettings, Settings, read_settings
+from appliance.config import ConfigError, LoadedSettings, Settings, read_settings
 from appliance.lifecycle import make_private
 from appliance.media.settings import StorageKind
+from appliance.media.store import StoreError
 from appliance.media.stores import open_store
 from appliance.model_backup import RestoreReport
 from appliance.pairing.redis_client import RedisClient
@@ -114,10 +115,8 @@ class _Restoring:
         await self._take_lease(lease)
         self._progress("putting it in place", 0, 0)
         await asyncio.to_thread(self._place)
-        self._notes += put_back(self._taken / SETTINGS, manifest.settings, manifest.settings_file, self._loaded)
-        if self._wish.key is not None:
-            replace_key(self._settings.backup.key_file, paths.backups, self._wish.key)
-        settings = read_settings(self._loaded.file).settings if self._loaded.found else self._settings
+        # The sessions are here from now on: whatever else fails is told, and leaves them to come online.
+        settings = self._restore_settings()
         await self._restore_redis(settings)
         missing = await self._restore_media(settings, saved_media, keys)
         _give_all(paths.state_dir)
@@ -151,16 +150,35 @@ class _Restoring:
         paths = self._settings.paths
         aside = paths.backups / time.strftime(f"{SET_ASIDE}%Y%m%dT%H%M%SZ", time.gmtime())
         old = [path for path in (*paths.state_dir.glob(f"{DATABASE}*"), paths.sessions) if path.exists()]
+        new = [(self._taken / SESSIONS, paths.sessions), (self._taken / DATABASE, paths.database)]
+        moves = [(path, aside / path.name) for path in old] + new
         if old:
             make_owned(aside)
-            for path in old:
-                path.replace(aside / path.name)
-            if (aside / SESSIONS).exists() and any((aside / SESSIONS).iterdir()):
-                self._notes.append(f"the sessions that were here lie in {aside}; delete it when all is well")
-        (self._taken / SESSIONS).mkdir(mode=0o700, exist_ok=True)
-        (self._taken / SESSIONS).replace(paths.sessions)
-        (self._taken / DATABASE).replace(paths.database)
+        new[0][0].mkdir(mode=0o700, exist_ok=True)
+        done: list[tuple[Path, Path]] = []
+        try:
+            for source, target in moves:
+                source.replace(target)
+                done.append((source, target))
+        except OSError:
+            for source, target in reversed(done):  # what was here is better than half of each
+                target.replace(source)
+            raise
         _sync(paths.state_dir)
+        if (aside / SESSIONS).exists() and any((aside / SESSIONS).iterdir()):
+            self._notes.append(f"the sessions that were here lie in {aside}; delete it when all is well")
+
+    def _restore_settings(self) -> Settings:
+        """Settings, secrets and key; returns what is in force then."""
+        manifest, loaded = self._manifest, self._loaded
+        try:
+            self._notes += put_back(self._taken / SETTINGS, manifest.settings, manifest.settings_file, loaded)
+            if self._wish.key is not None:
+                replace_key(self._settings.backup.key_file, self._settings.paths.backups, self._wish.key)
+            return read_settings(loaded.file).settings if loaded.found else self._settings
+        except (OSError, ConfigError) as error:
+            self._notes.append(f"settings are not all in place: {error}")
+            return self._settings
 
     async def _restore_redis(self, settings: Settings) -> None:
         file = self._taken / redis_state.NAME
@@ -185,17 +203,24 @@ class _Restoring:
                     "taken out of the index by: amda storage check --repair"
                 )
             return None
+        try:
+            done = await self._put_media(settings, saved)
+        except (BackupError, StoreError, ValueError) as error:
+            self._notes.append(f"media is not back: {error}; mend that, and restore again with --replace")
+            return None
+        return len({key for key, _ in keys} - done)
+
+    async def _put_media(self, settings: Settings, saved: Snapshot) -> set[str]:
         kind = StorageKind(media.kind_of_store(settings.paths.database) or settings.storage.kind)
         store = open_store(settings.storage, kind)
         try:
             await store.prepare()
             pieces = self._backups.restic.read_stream(saved.id, media.NAME)
-            done = await media.put_back(store, pieces, lambda count: self._progress(f"media: {count}", 0, 0))
+            return await media.put_back(store, pieces, lambda count: self._progress(f"media: {count}", 0, 0))
         finally:
             await store.close()
-        if kind is StorageKind.FOLDER:
-            _give_all(settings.storage.path, settings.paths.state_dir)
-        return len({key for key, _ in keys} - done)
+            if kind is StorageKind.FOLDER:
+                _give_all(settings.storage.path, settings.paths.state_dir)
 
 
 @contextlib.asynccontextmanager

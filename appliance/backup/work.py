@@ -28,6 +28,7 @@ from appliance.backup import media
 from appliance.backup.contents import Given, stage
 from appliance.backup.errors import BackupError, BackupTrouble
 from appliance.backup.key import make_key, read_key
+from appliance.backup.lease import check_ours, claim_of
 from appliance.backup.manifest import DATABASE, Manifest, check_contents, read_manifest
 from appliance.backup.record import change_record, errors_recorded, make_owned, read_record
 from appliance.backup.redis_state import RedisKey, dump_redis
@@ -110,6 +111,7 @@ class Backups:
             make_key(self.settings.backup.key_file, self.folder)
             read_key(self.settings.backup.key_file)
             await self._prepare(progress)
+            await check_ours(self.repository, claim_of(self.settings.paths.database))
             progress("collecting", 0, 0)
             manifest = await asyncio.to_thread(
                 lambda: stage(

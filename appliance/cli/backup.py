@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from appliance.cli.backup_restore import restore
+from appliance.cli.backup_show import carried_out, errors_told, shown_progress
 from appliance.cli.common import (
     CommandError,
     ConfigOption,
@@ -21,22 +21,16 @@ from appliance.cli.common import (
     loaded_settings,
     print_json,
     print_table,
-    run_async,
     settings_of,
     size,
 )
 
 if TYPE_CHECKING:
-    from appliance.backup.restore import Wish
-    from appliance.backup.work import Backups, Progress
-    from appliance.config import LoadedSettings
-    from appliance.model import SessionView
+    from appliance.backup.work import Backups
     from appliance.model_backup import BackupCheck, BackupRun, LeaseView
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
-SHOW_S: Final = 0.2
-"""How often a line of progress is drawn again."""
 REASON: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
@@ -55,7 +49,7 @@ def run(
     """Make a backup now, encrypted; sessions and messages go on meanwhile."""
     if not REASON.fullmatch(reason):
         raise CommandError(f"--reason: {reason[:40]!r} is no word", "Write it like: before-move", Exit.USAGE)
-    made, checked = _carried_out(_make(config, media, reason, check=check, quiet=as_json))
+    made, checked = carried_out(_make(config, media, reason, check=check, quiet=as_json))
     if as_json:
         print_json(made)
         return
@@ -77,7 +71,7 @@ async def _make(
     from appliance.backup.work import Backups, take_backup
 
     loaded = loaded_settings(config)
-    with _progress(quiet=quiet) as progress:
+    with shown_progress(quiet=quiet) as progress:
         made = await take_backup(loaded, reason=reason, with_media=media, progress=progress)
         async with Backups(loaded.settings) as backups:
             due = check and backups.is_check_due()
@@ -87,7 +81,7 @@ async def _make(
 @app.command("list")
 def list_backups(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Every backup that can be restored, newest first."""
-    found = _carried_out(_with_backups(config, lambda backups: backups.saved()))
+    found = carried_out(_with_backups(config, lambda backups: backups.saved()))
     if as_json:
         print_json(found)
         return
@@ -107,10 +101,10 @@ def verify(
     """Check the repository, take a backup out of it and compare every file; nothing is changed."""
 
     async def check(backups: Backups) -> BackupCheck:
-        with _progress(quiet=as_json) as progress:
+        with shown_progress(quiet=as_json) as progress:
             return await backups.verify(backup, all_data=all_data, progress=progress)
 
-    done = _carried_out(_with_backups(config, check))
+    done = carried_out(_with_backups(config, check))
     if as_json:
         print_json(done)
         return
@@ -121,110 +115,7 @@ def verify(
     print(f"  {what}; {done.seconds:.1f} s")
 
 
-@app.command()
-def restore(
-    backup: Annotated[str | None, typer.Argument(metavar="[BACKUP]", help="Which one; otherwise the newest.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="PLACE", help="A folder, or s3:https://HOST/BUCKET; otherwise as the settings say."
-        ),
-    ] = None,
-    s3_credentials: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Login for an S3 of --from; otherwise backup.credentials.")
-    ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key that was kept; - reads it from standard input.")
-    ] = None,
-    old_machine_is_off: Annotated[
-        bool,
-        typer.Option(
-            "--old-machine-is-off", help="The machine that made it is gone for sure: do not wait for its lease."
-        ),
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Set aside the sessions that this machine has, and take the backup's.")
-    ] = False,
-    media: Annotated[bool, typer.Option("--media/--no-media", help="Put saved media back, too.")] = True,
-    session: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only this session's login, while the appliance runs.")
-    ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take a backup's sessions, media and settings over; they come online without being linked again.
-
-    On a server it stops and starts the services itself. It refuses while another machine still runs these sessions.
-    """
-    from appliance.backup.restore import Wish, restore
-    from appliance.model_backup import RestoreReport
-
-    loaded = loaded_settings(config)
-    wish = Wish(
-        backup=backup,
-        key=None if key_file is None else _read_key(key_file),
-        old_machine_is_off=old_machine_is_off,
-        replace=replace,
-        with_media=media,
-    )
-
-    if session is not None:
-        view = _carried_out(_restore_session(loaded, session, wish, source, s3_credentials, quiet=as_json))
-        if as_json:
-            print_json(view)
-        else:
-            print(f"session {session} has the login of the backup (generation {view.generation}): {view.state.value}")
-        return
-
-    async def work() -> RestoreReport:
-        from appliance.backup.repository import repository_at
-
-        repository = None if source is None else repository_at(source, loaded.settings.backup, s3_credentials)
-        with _progress(quiet=as_json) as progress:
-            return await restore(loaded, wish, repository, progress)
-
-    report = _carried_out(work())
-    if as_json:
-        print_json(report)
-        return
-    print(f"backup {report.id} of {clock(report.made_at)} is in place: {len(report.sessions)} sessions")
-    if report.media is not None:
-        print(f"  {report.media} objects of media are back; {report.media_missing} were not in it")
-    for note in report.notes:
-        print(f"  {note}")
-    print("Watch them come online: amda session list")
-
-
-async def _restore_session(
-    loaded: LoadedSettings, session: str, wish: Wish, source: str | None, s3_credentials: Path | None, *, quiet: bool
-) -> SessionView:
-    from appliance.backup.one_session import restore_session
-    from appliance.backup.repository import repository_at
-    from appliance.backup.settings_files import become_owner
-    from appliance.client import ApplianceClient
-
-    settings = loaded.settings
-    become_owner(settings)
-    repository = None if source is None else repository_at(source, settings.backup, s3_credentials)
-    async with ApplianceClient(settings.paths.api_socket) as api:
-        await api.session(session)  # there is one, and a daemon that knows it
-        with _progress(quiet=quiet) as progress:
-            return await restore_session(settings, session, wish, repository, api.restore_session, progress)
-
-
-def _read_key(file: Path) -> str:
-    import getpass
-
-    try:
-        if str(file) == "-":
-            text = getpass.getpass("key of the backups: ") if sys.stdin.isatty() else sys.stdin.read()
-        else:
-            text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: the key cannot be read: {error}", "Name the file that it is kept in.") from error
-    if not (key := text.strip()):
-        raise CommandError("the key is empty", "Give the line that amda backup key has shown.", Exit.USAGE)
-    return key
+app.command()(restore)
 
 
 @app.command()
@@ -236,7 +127,7 @@ def lease(
     as_json: JsonOption = False,
 ) -> None:
     """Which machine runs the sessions of these backups."""
-    found = _carried_out(_with_backups(config, lambda backups: _lease(backups, take=take)))
+    found = carried_out(_with_backups(config, lambda backups: _lease(backups, take=take)))
     if as_json:
         print_json(found)
     elif found is None:
@@ -297,7 +188,7 @@ def key(
 
     settings = settings_of(config)
     file, folder = settings.backup.key_file, settings.paths.backups
-    with _errors():
+    with errors_told():
         if confirm:
             confirm_key(file, folder)
             shown = ""
@@ -325,55 +216,6 @@ async def _with_backups(config: Path | None, work: Callable[[Backups], Awaitable
     become_owner(settings)
     async with Backups(settings) as backups:
         return await work(backups)
-
-
-def _carried_out(work: Coroutine[Any, Any, T]) -> T:
-    with _errors():
-        return run_async(work)
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """What goes wrong with backups, with its exit status."""
-    from appliance.backup.errors import BackupError, BackupTrouble
-
-    status = {
-        BackupTrouble.FAILED: Exit.FAILED,
-        BackupTrouble.USAGE: Exit.USAGE,
-        BackupTrouble.NOT_FOUND: Exit.NOT_FOUND,
-        BackupTrouble.REFUSED: Exit.REFUSED,
-        BackupTrouble.AWAY: Exit.DEGRADED,
-    }
-    try:
-        yield
-    except BackupError as error:
-        raise CommandError(str(error), error.remedy, status[error.kind]) from error
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress]:
-    """One line on standard error that changes, if a person watches; a line for each step in a log."""
-    terminal = sys.stderr.isatty()
-    drawn, last = 0.0, ""
-
-    def show(step: str, done: int, total: int) -> None:
-        nonlocal drawn, last
-        if quiet:
-            return
-        now = time.monotonic()
-        if terminal and (step != last or now - drawn >= SHOW_S):
-            amount = f" {size(done)} of {size(total)}" if total else f" {size(done)}" if done else ""
-            print(f"\r\x1b[K{step}{amount}", end="", file=sys.stderr, flush=True)
-            drawn = now
-        elif not terminal and step.partition(":")[0] != last.partition(":")[0]:
-            print(f"  {step.partition(':')[0]}", file=sys.stderr, flush=True)
-        last = step
-
-    try:
-        yield show
-    finally:
-        if terminal and last:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _remind(config: Path | None) -> None:

@@ -19,8 +19,10 @@ from appliance.backup.lease import (
     Lease,
     Verdict,
     check_nobody_runs,
+    check_ours,
     judge,
     read_lease,
+    take_lease,
     taken_over,
     write_lease,
 )
@@ -89,6 +91,20 @@ async def test_a_lease_grows_old(repository: FolderRepository, age: float, *, li
             await check_nobody_runs(repository, None, old_machine_is_off=False)
     else:
         assert (await check_nobody_runs(repository, None, old_machine_is_off=False)) is not None
+
+
+async def test_a_machine_that_was_replaced_makes_no_backup_that_would_be_the_newest(
+    repository: FolderRepository,
+) -> None:
+    await check_ours(repository, claim())
+    await write_lease(repository, OLD)
+    await check_ours(repository, claim(term=4))
+    for ours, reason in ((claim(term=2), "oldbox has taken over"), (claim(lineage="other"), "another appliance")):
+        with pytest.raises(BackupError, match=reason) as refused:
+            await check_ours(repository, ours)
+        assert refused.value.kind is BackupTrouble.REFUSED
+    assert (await take_lease(repository, claim(term=2))).term == 4
+    await check_ours(repository, claim(term=2))
 
 
 async def test_no_lease_stops_nobody_and_a_broken_one_everybody(repository: FolderRepository, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What the commands of `amda backup` share: how they end, what goes wrong with them, and their progress."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from appliance.cli.common import CommandError, Exit, run_async, size
+
+if TYPE_CHECKING:
+    from appliance.backup.work import Progress
+
+T = TypeVar("T")
+SHOW_S: Final = 0.2
+"""How often a line of progress is drawn again."""
+
+
+def carried_out(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; what is worth a warning on the way goes to standard error."""
+    from appliance.logging import configure_logging
+
+    configure_logging("warning")
+    with errors_told():
+        return run_async(_ended_in_order(work))
+
+
+async def _ended_in_order(work: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM (systemd's, when a backup is stopped) ends it as Ctrl-C does: nothing stays in the staging folder."""
+    task, stop = asyncio.ensure_future(work), asyncio.Event()
+
+    def end() -> None:
+        stop.set()
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stop.is_set():
+            raise CommandError("it was stopped before its end", "Give the same command again.") from None
+        raise
+
+
+@contextlib.contextmanager
+def errors_told() -> Iterator[None]:
+    """What goes wrong with backups, with its exit status."""
+    from appliance.backup.errors import BackupError, BackupTrouble
+
+    status = {
+        BackupTrouble.FAILED: Exit.FAILED,
+        BackupTrouble.USAGE: Exit.USAGE,
+        BackupTrouble.NOT_FOUND: Exit.NOT_FOUND,
+        BackupTrouble.REFUSED: Exit.REFUSED,
+        BackupTrouble.AWAY: Exit.DEGRADED,
+    }
+    try:
+        yield
+    except BackupError as error:
+        raise CommandError(str(error), error.remedy, status[error.kind]) from error
+
+
+@contextlib.contextmanager
+def shown_progress(*, quiet: bool) -> Iterator[Progress]:
+    """One line on standard error that changes, if a person watches; a line for each step in a log."""
+    terminal = sys.stderr.isatty()
+    drawn, last = 0.0, ""
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal drawn, last
+        if quiet:
+            return
+        now = time.monotonic()
+        if terminal and (step != last or now - drawn >= SHOW_S):
+            amount = f" {size(done)} of {size(total)}" if total else f" {size(done)}" if done else ""
+            print(f"\r\x1b[K{step}{amount}", end="", file=sys.stderr, flush=True)
+            drawn = now
+        elif not terminal and step.partition(":")[0] != last.partition(":")[0]:
+            print(f"  {step.partition(':')[0]}", file=sys.stderr, flush=True)
+        last = step
+
+    try:
+        yield show
+    finally:
+        if terminal and last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
