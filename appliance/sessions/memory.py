@@ -102,8 +102,7 @@ class LiveConnection:
             return signal.connected_at is not None
         if signal.connected_at is None:
             return True
-        apart = abs(signal.connected_at - self.at)
-        return apart > 0 if self.from_hello else apart >= SAME_CONNECTION_S  # a hello names it as signals do
+        return abs(signal.connected_at - self.at) >= SAME_CONNECTION_S
 
     def uptime(self, now: Now, at: float | None = None) -> float | None:
         """How long it has been up, until `at` by its worker's clock if that is known; None if nothing lives."""

@@ -532,6 +532,20 @@ def test_the_close_after_a_stream_error_is_not_the_end_of_the_next_connection(
     assert len(world.rows) == len(world.losses) == 2
 
 
+@pytest.mark.parametrize("clock_step_s", [0.0, -8100.0, 8100.0])
+def test_the_first_loss_after_linking_counts(clock_step_s: float) -> None:
+    """Whoever links a session stamps its first login a moment later than the engine does."""
+    world = World(linked=False)
+    worker = Worker(7, 1)
+    world.workers[worker.pid] = worker
+    worker.connected_at = world.time
+    world.feed(i.Promoted(pid=7, engine_state=EngineState.CONNECTED, connected_at=world.time + 0.01))
+    world.advance(30)
+    world.time += clock_step_s
+    world.tell(K.STREAM_ERROR, 500)
+    assert len(world.rows) == len(world.losses) == 1
+
+
 def test_the_login_of_a_hello_that_comes_while_its_process_ends_brings_no_second_row() -> None:
     world = World()
     world.feed(i.Start())
