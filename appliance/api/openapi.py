@@ -21,7 +21,9 @@ from appliance import __version__
 from appliance.api.dispatch import list_fields
 from appliance.api.http import PROBLEM_TYPE
 from appliance.api.routes import EVENT_STREAM, Access, Route
+from appliance.history.signing import DELIVERY_HEADER, EVENT_HEADER, SIGNATURE_HEADER
 from appliance.model import Problem
+from appliance.model_webhooks import WebhookMessage
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _ANYTHING: Final = frozenset({"*/*", EVENT_STREAM})
@@ -71,6 +73,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(tag_of(route) for route in routes)],
         "paths": paths,
+        "webhooks": {"event": {"post": _told()}},
         "components": {
             "schemas": components,
             "securitySchemes": {
@@ -96,7 +99,7 @@ def tag_of(route: Route) -> str:
 
 
 def _structs(routes: Iterable[Route]) -> list[type[msgspec.Struct]]:
-    found: dict[type[msgspec.Struct], None] = {Problem: None}
+    found: dict[type[msgspec.Struct], None] = {Problem: None, WebhookMessage: None}
     for route in routes:
         signature = route.signature
         for one in (signature.query, signature.body, signature.answer):
@@ -148,6 +151,26 @@ def _headers(route: Route) -> list[str]:
 def _header(name: str) -> dict[str, Any]:
     description, schema = HEADERS[name]
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _told() -> dict[str, Any]:
+    """What the appliance posts to the receiver of a webhook (OpenAPI 3.1, "webhooks")."""
+    headers = {
+        SIGNATURE_HEADER: "`t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY` with the webhook's secret.",
+        DELIVERY_HEADER: "As `id` in the body.",
+        EVENT_HEADER: "As `type` in the body.",
+    }
+    return {
+        "operationId": "webhooks_event",
+        "summary": "An event, posted to the URL of each webhook that wants it.",
+        "description": "Whatever is not answered with 2xx in time comes again, for a day; 410 disables the webhook.",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _reference(WebhookMessage)}}},
+        "responses": {"2XX": {"description": "Taken."}, "default": {"description": "To be tried again."}},
+    }
 
 
 def _responses(route: Route) -> dict[str, Any]:

@@ -11,6 +11,9 @@ import hmac
 from typing import Final
 
 SIGNATURE_HEADER: Final = "X-AMDA-Signature"
+DELIVERY_HEADER: Final = "X-AMDA-Delivery"
+EVENT_HEADER: Final = "X-AMDA-Event"
+"""Repeat id and type of a webhook's message, for who routes by headers; they are not signed."""
 TOLERANCE_S: Final = 300.0
 """Older or newer is refused: clocks of servers differ by seconds, and retries are signed anew."""
 

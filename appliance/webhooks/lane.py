@@ -11,6 +11,7 @@ import structlog
 
 from appliance.history.delivery import DeliveryError, Receipt, post_signed
 from appliance.history.due_work import DueWork, backoff
+from appliance.history.signing import DELIVERY_HEADER, EVENT_HEADER
 from appliance.history.targets import ForbiddenTargetError
 from appliance.masking import hide_target
 from appliance.webhooks.book import Webhook, WebhookBook
@@ -23,8 +24,6 @@ REST_CAP_S: Final = 300.0
 GONE: Final = 410
 """By this a receiver says that it wants nothing more, ever (RFC 9110, 15.5.11)."""
 TOO_MANY: Final = 429
-DELIVERY_HEADER: Final = "X-AMDA-Delivery"
-EVENT_HEADER: Final = "X-AMDA-Event"
 _log: Final = structlog.get_logger(__name__)
 
 

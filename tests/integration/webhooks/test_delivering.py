@@ -12,12 +12,11 @@ import pytest
 
 from appliance.history.alert_texts import duration_text
 from appliance.history.delivery import post_signed
-from appliance.history.signing import SIGNATURE_HEADER, verify
+from appliance.history.signing import DELIVERY_HEADER, EVENT_HEADER, SIGNATURE_HEADER, verify
 from appliance.history.targets import ForbiddenTargetError, Reach
 from appliance.model_webhooks import DeliveryState, WebhookChange, WebhookMessage
 from appliance.problems import ProblemError
 from appliance.webhooks import deliveries
-from appliance.webhooks.lane import DELIVERY_HEADER, EVENT_HEADER
 from tests.integration.history.receiver import Receiver
 from tests.integration.webhooks.rig import NOW, HookRig, all_are
 

@@ -99,6 +99,9 @@ def test_the_document_follows_the_structs() -> None:
     assert made["components"]["schemas"]["Colour"]["properties"]["name"]["description"] == "As painters call it <b>."
     assert "security" not in made["paths"]["/v1/raw"]["get"]
     assert "ColourQuery" not in made["components"]["schemas"]
+    told = made["webhooks"]["event"]["post"]
+    assert told["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/WebhookMessage")
+    assert made["components"]["schemas"]["WebhookMessage"]["properties"]["seq"]["description"]
     msgspec.json.encode(made)
 
 
