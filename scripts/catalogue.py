@@ -29,16 +29,16 @@ sys.path.insert(0, str(ROOT))
 LOCALES: Final = ROOT / "appliance" / "locale"
 MARKS: Final = {"_": 1, "N_": 1, "ngettext": 2}
 """Function → how many texts it is given."""
-SPOKEN: Final = ("appliance/cli", "appliance/client*.py", "tui")
+SPOKEN: Final = ("appliance/cli", "appliance/client*.py", "appliance/language.py", "tui")
 """Where texts are marked; every other module speaks English, on the wire and in its logs."""
 SAYS: Final = frozenset(
-    {"Advice", "DegradedPart", "Ending", "Rule", "_add", "_info", "conflict", "invalid", "lock_lost", "not_found",
-     "problem", "timed_out", "too_many", "unavailable", "AlreadyRunningError", "ConfigError", "DaemonError",
-     "EditError", "EmbeddedError", "NetworkError", "PlaceError"}
+    {"Advice", "DegradedPart", "Ending", "Rule", "_add", "_daemon", "_info", "conflict", "invalid", "lock_lost",
+     "not_found", "problem", "timed_out", "too_many", "unavailable", "AlreadyRunningError", "BackupError",
+     "ConfigError", "DaemonError", "EditError", "EmbeddedError", "NetworkError", "PlaceError", "UpgradeError"}
 )  # fmt: skip
 """Calls by which the daemon's rooms say something to people: their texts are collected, with places for what is filled
 in."""
-FINDS: Final = frozenset({"Check", "Seen", "info", "ok", "unseen", "warning"})
+FINDS: Final = frozenset({"Check", "Repair", "Seen", "info", "ok", "unseen", "warning"})
 """As `SAYS`, in the doctor's checks; elsewhere some of these names write logs."""
 FINDINGS: Final = ROOT / "appliance" / "doctor"
 NEVER_SHOWN: Final = ("bench", "cli", "forkserver", "staging", "worker")
@@ -84,7 +84,7 @@ def marked_in(path: Path) -> Iterator[str | tuple[str, ...]]:
         if isinstance(node, ast.Call) and name_of(node) in MARKS:
             given = node.args[: MARKS[name_of(node)]]
             texts = tuple(one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
-            if texts and len(texts) == len(given):
+            if texts and all(texts) and len(texts) == len(given):
                 yield texts if len(texts) > 1 else texts[0]
 
 

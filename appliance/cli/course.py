@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from appliance.cli.common import CommandError, Exit, clock, loaded_settings, print_json
+from appliance.language import N_, _, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,24 +35,24 @@ StatusOption = Annotated[bool, typer.Option("--status", help="How far the upgrad
 RollbackOption = Annotated[bool, typer.Option("--rollback", help="Take the last upgrade back, finished or not.")]
 
 STEPS: Final = {
-    "stage": "putting it beside what runs",
-    "rehearse": "rehearsing it on the staging network",
-    "back_up": "backing up database and settings",
-    "daemon": "changing the daemon; no session is disconnected",
-    "engine": "choosing the engine for sessions that start",
-    "fork_server": "changing the fork server in place; no session is disconnected",
-    "canary": "moving the first sessions, and watching them",
-    "sessions": "moving the other sessions, one by one",
-    "tidy": "removing what is older than the last three",
-    "back_engine": "going back: choosing the engine from before",
-    "back_fork_server": "going back: the fork server",
-    "back_sessions": "going back: the sessions that had moved",
-    "back_daemon": "going back: the daemon, and its database if it was changed",
-    "back_rest": "going back: whoever is left",
+    "stage": N_("putting it beside what runs"),
+    "rehearse": N_("rehearsing it on the staging network"),
+    "back_up": N_("backing up database and settings"),
+    "daemon": N_("changing the daemon; no session is disconnected"),
+    "engine": N_("choosing the engine for sessions that start"),
+    "fork_server": N_("changing the fork server in place; no session is disconnected"),
+    "canary": N_("moving the first sessions, and watching them"),
+    "sessions": N_("moving the other sessions, one by one"),
+    "tidy": N_("removing what is older than the last three"),
+    "back_engine": N_("going back: choosing the engine from before"),
+    "back_fork_server": N_("going back: the fork server"),
+    "back_sessions": N_("going back: the sessions that had moved"),
+    "back_daemon": N_("going back: the daemon, and its database if it was changed"),
+    "back_rest": N_("going back: whoever is left"),
 }
 AGAIN: Final = {"release": "amda upgrade", "engine": "amda engine upgrade"}
 """The command of each kind."""
-RELEASES_OWN: Final = "the engine of the release"
+RELEASES_OWN: Final = N_("the engine of the release")
 _REFUSALS: Final = frozenset({40, 41, 42, 43, 45, 55, 57})
 """Faults that are no failure: it is not possible, or not wanted."""
 
@@ -96,10 +97,15 @@ class Course:
         if state == self._shown:
             return
         if self._shown[:1] != state[:1]:
-            self.say(f"[{place_in(journal)}] {STEPS[journal.step]}")
+            self.say(f"[{place_in(journal)}] {_(STEPS[journal.step])}")
         elif journal.of:
-            self.say(f"  {journal.moved} of {journal.of} sessions")
+            self.say("  " + _("{moved} of {all} sessions").format(moved=journal.moved, all=journal.of))
         self._shown = state
+
+    def say_who_moves(self, journal: Journal) -> None:
+        """Before anybody is asked."""
+        words = _("{count} sessions are online; each connects anew once, {first} of them first.")
+        self.say(words.format(count=journal.sessions, first=journal.canary))
 
     def confirm(self, *, yes: bool) -> None:
         """Raises UpgradeError unless somebody agrees."""
@@ -110,7 +116,7 @@ class Course:
         refused = UpgradeError(Fault.NOT_CONFIRMED, "nothing was changed", "answer y, or add --yes")
         if not sys.stdin.isatty():
             raise refused
-        self.say("Go on? [y/N] ")
+        self.say(_("Go on?") + " [y/N] ")
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise refused
 
@@ -138,10 +144,11 @@ def follow(
         _follow(Course(config, kind, as_json=as_json), begin, choices)
     except UpgradeError as error:
         status = Exit.REFUSED if int(error.fault) in _REFUSALS else Exit.FAILED
-        raise CommandError(f"E{int(error.fault)}: {error}", error.remedy, status) from error
+        raise CommandError(f"E{int(error.fault)}: {known(str(error))}", error.remedy, status) from error
     except KeyboardInterrupt:
         again = AGAIN[kind]
-        print(f"\ninterrupted: {again} goes on from there, {again} --rollback goes back", file=sys.stderr)
+        words = _("interrupted: {again} goes on from there, {again} --rollback goes back")
+        print("\n" + words.format(again=again), file=sys.stderr)
         raise SystemExit(Exit.INTERRUPTED) from None
 
 
@@ -155,10 +162,12 @@ def _follow(course: Course, begin: Callable[[Course], Journal], choices: Choices
         journal = unfinished(course.file.folder, course.kind)
         if choices.rollback:
             journal = to_go_back(course.file)
-            course.say(f"going back from {journal.target.name} to {journal.source.name or RELEASES_OWN}")
+            words = _("going back from {new} to {old}")
+            course.say(words.format(new=journal.target.name, old=journal.source.name or _(RELEASES_OWN)))
             course.confirm(yes=choices.yes)
         elif journal is not None:
-            course.say(f"going on with the upgrade to {journal.target.name or journal.target.version}")
+            words = _("going on with the upgrade to {new}")
+            course.say(words.format(new=journal.target.name or journal.target.version))
         else:
             journal = begin(course)
             if choices.dry_run:
@@ -175,18 +184,19 @@ def report(journal: Journal, *, as_json: bool, asked_back: bool) -> None:
 
     if as_json:
         print_json(journal)
-    fault = f"E{journal.fault}: {journal.error}"
+    fault = f"E{journal.fault}: {known(journal.error)}"
     if journal.outcome is None:
-        raise CommandError(f"{fault}; it is stuck on its way back", journal.remedy or "give the same command again")
+        words = _("{fault}; it is stuck on its way back").format(fault=fault)
+        raise CommandError(words, journal.remedy or _("give the same command again"))
     if journal.outcome is Outcome.UNDONE and not asked_back:
-        raise CommandError(f"{fault}; everything is {journal.source.name or RELEASES_OWN} again", journal.remedy)
+        old = journal.source.name or _(RELEASES_OWN)
+        raise CommandError(_("{fault}; everything is {old} again").format(fault=fault, old=old), journal.remedy)
     if not as_json:
-        now = journal.target if journal.outcome is Outcome.DONE else journal.source
-        print(
-            f"{'done' if journal.outcome is Outcome.DONE else 'taken back'}: {now.name or 'the engine of the release'}"
-        )
-        if journal.outcome is Outcome.DONE and journal.error:
-            print(f"  but {fault}", file=sys.stderr)
+        done = journal.outcome is Outcome.DONE
+        now = journal.target if done else journal.source
+        print(f"{_('done') if done else _('taken back')}: {now.name or _(RELEASES_OWN)}")
+        if done and journal.error:
+            print("  " + _("but {fault}").format(fault=fault), file=sys.stderr)
 
 
 def show_status(journal: Journal | None, *, as_json: bool) -> None:
@@ -197,15 +207,22 @@ def show_status(journal: Journal | None, *, as_json: bool) -> None:
         print_json(journal)
         return
     if journal is None:
-        print("There has been no upgrade.")
+        print(_("There has been no upgrade."))
         return
-    state = journal.outcome or f"under way, step {place_in(journal)}: {STEPS[journal.step]}"
-    print(f"{'from':<9}{journal.source.name or RELEASES_OWN}")
-    print(f"{'to':<9}{journal.target.name or journal.target.version}")
-    print(f"{'state':<9}{state}")
-    if journal.of:
-        print(f"{'sessions':<9}{journal.moved} of {journal.of} moved in this step")
-    print(f"{'began':<9}{clock(journal.started_at)}, last step written {clock(journal.updated_at)}")
-    for name, value in (("backup", journal.backup), ("error", journal.error), ("remedy", journal.remedy)):
+    under_way = _("under way, step {place}: {step}")
+    state = journal.outcome or under_way.format(place=place_in(journal), step=_(STEPS[journal.step]))
+    moved = _("{moved} of {all} moved in this step").format(moved=journal.moved, all=journal.of) if journal.of else ""
+    written = _("{time}, last step written {last}")
+    lines = (
+        (_("from"), journal.source.name or _(RELEASES_OWN)),
+        (_("to"), journal.target.name or journal.target.version),
+        (_("state"), state),
+        (_("sessions"), moved),
+        (_("began"), written.format(time=clock(journal.started_at), last=clock(journal.updated_at))),
+        (_("backup"), journal.backup),
+        (_("error"), known(journal.error)),
+        (_("remedy"), known(journal.remedy)),
+    )
+    for name, value in lines:
         if value:
-            print(f"{name:<9}{value}")
+            print(f"{name:<11}{value}")

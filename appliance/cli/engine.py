@@ -20,6 +20,7 @@ from appliance.cli.course import (
     YesOption,
     follow,
 )
+from appliance.language import _, ngettext
 
 if TYPE_CHECKING:
     from appliance.upgrade.conduct import Wish
@@ -39,9 +40,10 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"folder": version.engine, "running": running})
         return
-    print(f"{'engine':<9}{version.engine or RELEASES_OWN}")
+    print(f"{_('engine'):<9}{version.engine or _(RELEASES_OWN)}")
     for name, count in sorted(running.items()):
-        print(f"{'':<9}{count} sessions run version {name}")
+        sessions = ngettext("{count} session", "{count} sessions", count)
+        print(f"{'':<9}{_('{sessions} with version {name}').format(sessions=sessions, name=name)}")
 
 
 @app.command()
@@ -77,11 +79,10 @@ def _begin(course: Course, wish: Wish) -> Journal:
 
     from appliance.upgrade.conduct import begin_engine, what_runs
 
-    _, status = asyncio.run(what_runs(course.machine))
+    _version, status = asyncio.run(what_runs(course.machine))
     journal = begin_engine(course.machine, wish, course.downloads, status)
-    course.say(f"from {journal.source.name or RELEASES_OWN} to {journal.target.name}")
-    course.say(
-        f"It is rehearsed here first. {journal.sessions} sessions are online; each connects anew once, "
-        f"{journal.canary} of them first."
-    )
+    words = _("from {old} to {new}")
+    course.say(words.format(old=journal.source.name or _(RELEASES_OWN), new=journal.target.name))
+    course.say(_("It is rehearsed here first."))
+    course.say_who_moves(journal)
     return journal

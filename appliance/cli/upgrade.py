@@ -19,6 +19,7 @@ from appliance.cli.course import (
     YesOption,
     follow,
 )
+from appliance.language import _
 
 if TYPE_CHECKING:
     from appliance.upgrade.conduct import Wish
@@ -73,8 +74,10 @@ def _begin(course: Course, wish: Wish) -> Journal:
         publisher = Publisher(url=settings.url, signers=settings.signers)
     offer = offer_of(machine, wish, publisher, course.downloads)
     journal = begin_release(machine, offer, wish, version, status)
-    course.say(f"from {journal.source.name} to {offer.version}\n\n{changes(machine, offer)}\n")
+    words = _("from {old} to {new}").format(old=journal.source.name, new=offer.version)
+    course.say(f"{words}\n\n{changes(machine, offer)}\n")
     if offer.schema != journal.schema:
-        course.say(f"The database changes from schema {journal.schema} to {offer.schema}; a copy of it is kept.")
-    course.say(f"{journal.sessions} sessions are online; each connects anew once, {journal.canary} of them first.")
+        words = _("The database changes from schema {old} to {new}; a copy of it is kept.")
+        course.say(words.format(old=journal.schema, new=offer.schema))
+    course.say_who_moves(journal)
     return journal
