@@ -42,12 +42,14 @@ def messages() -> list[tuple[list[str], list[str]]]:
         return [(texts(one.id), texts(one.string)) for one in read_po(file, locale="fr") if one.id]
 
 
+@pytest.mark.slow
 def test_every_text_is_translated() -> None:
     missing = script().untranslated(in_step())
     assert missing == [], "run scripts/catalogue.py, and translate what is new in amda.po"
     assert len(in_step()) > 1000, "texts are still found"
 
 
+@pytest.mark.slow
 def test_what_is_committed_is_what_the_script_writes() -> None:
     assert PO.read_bytes() == script().as_po(in_step()), "run scripts/catalogue.py"
     assert PO.with_suffix(".mo").read_bytes() == script().as_mo(in_step()), "run scripts/catalogue.py"
