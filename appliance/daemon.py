@@ -20,7 +20,7 @@ from appliance.api.resources import all_resources
 from appliance.api.server import ApiServer
 from appliance.api.status import Health
 from appliance.backup.lease_keeper import LeaseKeeper
-from appliance.config import LoadedSettings, Settings
+from appliance.config import LoadedSettings
 from appliance.database import Database, DatabaseError
 from appliance.events import EventBus, StateEvents
 from appliance.forkserver.client import ForkServerClient
@@ -32,12 +32,14 @@ from appliance.lifecycle import AlreadyRunningError, make_private, only_one, run
 from appliance.logging import configure_logging
 from appliance.media.room import MediaRoom
 from appliance.media.store import StoreError
+from appliance.metrics.service import MetricsService
+from appliance.metrics.snapshot import Sources
 from appliance.notify import ServiceManager
 from appliance.pairing.record import PairingRecord
 from appliance.pairing.redis_client import RedisClient
 from appliance.pairing.service import PairingService
 from appliance.sessions.service import SessionService
-from appliance.settings_watch import SettingsWatch
+from appliance.settings_watch import SettingsWatch, apply_log
 from appliance.sockets import PeerError
 from appliance.wallclock import rehearsed_clock
 
@@ -105,12 +107,8 @@ async def _run(loaded: LoadedSettings) -> None:
         await pairing.load()
         stack.push_async_callback(pairing.close)
 
-        async def apply_rest(new: Settings) -> None:
-            configure_logging(new.log.level, new.log.format)
-            bus.kept = new.limits.events_kept
-
-        rooms = (sessions, pairing, media, history)
-        watch = SettingsWatch(loaded, os.environ, [*(room.apply_settings for room in rooms), apply_rest], bus.publish)
+        rooms = (bus, sessions, pairing, media, history)
+        watch = SettingsWatch(loaded, os.environ, [*(room.apply_settings for room in rooms), apply_log], bus.publish)
         health = Health(
             lambda: "" if fork.hello else "the fork server does not answer",
             pairing,
@@ -118,6 +116,7 @@ async def _run(loaded: LoadedSettings) -> None:
             paths.state_dir,
             *(lambda: watch.trouble() + lease.trouble(), lambda: watch.used.capture.min_free_bytes),
         )
+        metrics = MetricsService(Sources(database, bus, redis, sessions, pairing, media, history, health, paths))
         access = await Access.open(database, settings.api)
         resources = all_resources(
             node_id=node_id,
@@ -132,6 +131,7 @@ async def _run(loaded: LoadedSettings) -> None:
             history=history,
             lease=lease,
             fork=fork,
+            metrics=metrics,
         )
         routes = described_table(*resources, *access.resources())
         api = await stack.enter_async_context(ApiServer(routes, paths.api_socket, settings.limits, access))
@@ -143,7 +143,7 @@ async def _run(loaded: LoadedSettings) -> None:
         _log.info("the daemon is ready", release=__version__, seconds=round(time.time() - started_at, 3))
         await run_until(
             *(stop, media.intake.run(), media.keeper.run(), history.run(), watch.run(), api.run()),
-            *(lease.run(sessions), manager.keep_alive()),
+            *(lease.run(sessions), metrics.run(), manager.keep_alive()),
         )
         manager.stopping()
         _log.info("the daemon ends; sessions go on")

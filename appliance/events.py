@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import aiosqlite
 import msgspec
 
+from appliance.config import Settings
 from appliance.database import Database
 from appliance.model import EventView, SessionView
 
@@ -67,6 +68,10 @@ class EventBus:
     def record_with(self, recorder: Recorder) -> None:
         """From now on it is asked about each event."""
         self._recorders.append(recorder)
+
+    async def apply_settings(self, settings: Settings) -> None:
+        """New settings while everything runs."""
+        self.kept = settings.limits.events_kept
 
     async def load(self) -> None:
         """Go on counting where the database stands."""
@@ -129,6 +134,11 @@ class EventBus:
                 yield batch
             elif not await self._news(cursor):
                 yield []
+
+    @property
+    def followers(self) -> int:
+        """Subscribers that have seen everything and wait for more."""
+        return len(self._waiting)
 
     async def nudge(self) -> None:
         """Wake all who wait, although nothing is new."""

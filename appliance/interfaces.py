@@ -10,7 +10,7 @@ import aiosqlite
 from appliance.model import SessionState, SessionView
 from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
-from appliance.protocol import CommandBody, Event, ForkHello, Reply
+from appliance.protocol import CommandBody, Event, ForkHello, Heartbeat, Reply
 
 EventCallback = Callable[[str, str, Event], Awaitable[None]]
 """Session, name of the store (its folder), event. It must be safe to call again with the same event."""
@@ -53,6 +53,10 @@ class SessionControl(Protocol):
     async def create(self, session: str, name: str) -> SessionView: ...
 
     async def list(self) -> list[SessionView]: ...
+
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """What each session's process last reported; who has none is left out."""
+        ...
 
     def states(self) -> dict[SessionState, int]:
         """How many sessions are in each state; states without any are left out."""

@@ -16,6 +16,7 @@ import structlog
 import watchfiles
 
 from appliance.config import ConfigError, LoadedSettings, Settings, read_settings
+from appliance.logging import configure_logging
 from appliance.model_api import DegradedPart, SettingChange, SettingView
 from appliance.settings_views import NEEDS, change_of, describe, differences, with_values_of
 
@@ -156,3 +157,8 @@ def _state_of(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+async def apply_log(settings: Settings) -> None:
+    """For `apply`: what the log shows, and how."""
+    configure_logging(settings.log.level, settings.log.format)

@@ -15,7 +15,7 @@ from appliance.model import ADVICE, SessionState, SessionView
 from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureSettings, CaptureView
 from appliance.problems import ProblemError, conflict, not_found
-from appliance.protocol import CommandBody, Event, EventBody, ForkHello, Reply
+from appliance.protocol import CommandBody, Event, EventBody, ForkHello, Heartbeat, Reply
 
 
 class FakeWorker:
@@ -86,6 +86,7 @@ class FakeSessions:
         self.fork_server_trouble = ""
         self.may_begin = asyncio.Event()
         self.may_begin.set()
+        self.beats: dict[str, Heartbeat] = {}
         self.linking: list[tuple[str, SessionState | None]] = []
         self.captures: dict[str, CaptureChange] = {}
         self._removals: list[RemovalCallback] = []
@@ -114,6 +115,9 @@ class FakeSessions:
             node_id="node",
         )
         return self.views[session]
+
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        return self.beats
 
     def states(self) -> dict[SessionState, int]:
         return dict(collections.Counter(view.state for view in self.views.values()))

@@ -181,7 +181,7 @@ def _responses(route: Route) -> dict[str, Any]:
         for status in (route.status, *route.also):
             responses[str(status)] = {
                 "description": http.HTTPStatus(status).phrase,
-                "content": {route.produces: schema},
+                "content": dict.fromkeys((route.produces, *route.also_produces), schema),
             }
     elif route.signature.answer is None:
         responses[str(http.HTTPStatus.NO_CONTENT.value)] = {"description": "Done."}

@@ -13,6 +13,7 @@ from appliance.api.events import EventsResource
 from appliance.api.history import HistoryResource
 from appliance.api.logs import LogsResource
 from appliance.api.media import MediaResource
+from appliance.api.metrics import MetricsResource
 from appliance.api.pairings import PairingsResource
 from appliance.api.routes import Resource
 from appliance.api.sessions import SessionsResource
@@ -29,6 +30,7 @@ from appliance.history.logs import store_finder
 from appliance.history.service import HistoryService
 from appliance.interfaces import SessionControl
 from appliance.media.room import MediaRoom
+from appliance.metrics.service import MetricsService
 from appliance.pairing.service import PairingService
 from appliance.protocol import ForkHello, WorkerProcess
 from appliance.recent_log import RECENT
@@ -61,6 +63,7 @@ def all_resources(
     history: HistoryService,
     lease: LeaseKeeper,
     fork: ForkServer,
+    metrics: MetricsService,
 ) -> Sequence[Resource]:
     """In the order in which they are documented."""
     return (
@@ -95,5 +98,6 @@ def all_resources(
         DoctorResource(
             Doctor(loaded=watch.in_force, readiness=health.readiness, forked=fork.list, sessions=sessions.list)
         ),
+        MetricsResource(metrics),
         LogsResource(AllLogs(stores_finder(database), RECENT)),
     )

@@ -135,6 +135,8 @@ class Route:
     """Further statuses that have the same body as a success."""
     produces: str | None = None
     """The media type of what is not JSON."""
+    also_produces: tuple[str, ...] = ()
+    """Media types that a client may ask for instead."""
     endless: bool = False
     """Takes as long as its reader likes: the time limit of requests does not apply."""
     sized: bool = False

@@ -6,6 +6,7 @@ State and messages are stored in one transaction: a daemon that dies at any mome
 from __future__ import annotations
 
 import asyncio
+import collections
 import sqlite3
 import time
 import uuid
@@ -31,6 +32,7 @@ from appliance.masking import hide_target
 from appliance.model_history import (
     AlertPhase,
     AlertRule,
+    AlertSeverity,
     AlertView,
     RuleView,
     SilenceRequest,
@@ -236,6 +238,12 @@ class AlertService:
     def open(self) -> int:
         """Alerts that are down now; for the status and the metrics."""
         return sum(alert.phase is AlertPhase.DOWN for alert in self._alerts.values())
+
+    @property
+    def down(self) -> dict[tuple[AlertRule, AlertSeverity], int]:
+        """How many are down now, by rule and severity: for the metrics."""
+        down = (alert for alert in self._alerts.values() if alert.phase is AlertPhase.DOWN)
+        return dict(collections.Counter((alert.rule, alert.severity) for alert in down))
 
     # ---- helpers ----------------------------------------------------------------------------------------------------
 

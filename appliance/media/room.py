@@ -25,6 +25,7 @@ from appliance.media.settings import StorageKind
 from appliance.media.store import StoreError
 from appliance.media.stores import open_store
 from appliance.media.tending import StoreKeeper
+from appliance.media.timed_store import StoreObserver, TimedStore
 from appliance.media.usage import StorageReport
 from appliance.media.vault import Vault
 from appliance.model_api import IntakeState, SettingList
@@ -48,7 +49,8 @@ class MediaRoom:
         self.kind = kind
         """The kind of store that media lies in; a move changes it."""
         paths, storage = settings.paths, settings.storage
-        store = open_store(storage, kind)
+        self._observers: list[StoreObserver] = []
+        store = TimedStore(open_store(storage, kind), kind, self._called)
         self.index = MediaIndex(database)
         self.holdings = Holdings(database)
         self.vault = Vault(store, self.index, self.holdings, storage, bus)
@@ -66,10 +68,18 @@ class MediaRoom:
         self._mover = Mover(
             *(self.vault, self.auditor, self.holdings),
             database.path,
-            lambda kind: open_store(self.vault.settings, kind),
+            lambda kind: TimedStore(open_store(self.vault.settings, kind), kind, self._called),
             paths.backups,
             lambda: msgspec.json.format(msgspec.json.encode(SettingList(settings=list(describe(settings))))),
         )
+
+    def on_call(self, observer: StoreObserver) -> None:
+        """It is told of every call of the object store."""
+        self._observers.append(observer)
+
+    def _called(self, store: str, operation: str, seconds: float, *, failed: bool) -> None:
+        for observer in self._observers:
+            observer(store, operation, seconds, failed=failed)
 
     def listen(self, sessions: SessionService) -> None:
         """What sessions capture comes in from now on, and what is left of removed ones is dealt with."""

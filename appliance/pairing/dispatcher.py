@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from appliance.pairing import texts
@@ -26,6 +27,15 @@ CLOSE_S: Final = 1.0
 """A step of the loop is a few questions to Redis; one that takes longer is given up with Redis itself."""
 
 _log = structlog.get_logger(__name__)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts that wait, since when the oldest does, and the slots that others hold."""
+
+    waiting: int
+    oldest_at: float | None
+    under_way: int
+    slots: int
 
 
 class Dispatcher:
@@ -55,6 +65,12 @@ class Dispatcher:
     def under_way(self) -> int:
         """Jobs of this daemon that hold a slot."""
         return len(self._work)
+
+    def line(self) -> Line:
+        """How full it is."""
+        waiting = self._board.waiting()
+        oldest_at = min((one.times.created_at for one in waiting), default=None)
+        return Line(waiting=len(waiting), oldest_at=oldest_at, under_way=self.under_way, slots=self.slots)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="pairing dispatcher")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import redis.asyncio
@@ -22,6 +23,20 @@ CONNECTIONS: Final = 8
 """Sixty requests at the same moment share them: the server admits 64 clients, and works on one at a time anyway."""
 _PATH_LIMIT: Final = 100
 """The kernel allows 108 bytes for the path of a unix socket."""
+
+
+class _TimedRedis(redis.asyncio.Redis):
+    """Tells how long commands take."""
+
+    observe: Callable[[float], None] | None = None
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        finally:
+            if self.observe is not None:
+                self.observe(time.monotonic() - began)
 
 
 class RedisClient:
@@ -48,7 +63,11 @@ class RedisClient:
             password=None if password_file is None else password_file.read_text("utf-8").strip(),
             retry=Retry(NoBackoff(), 1),  # a connection that a restarted server has closed; whoever waits decides more
         )
-        self.client = redis.asyncio.Redis.from_pool(pool)
+        self.client = cast("_TimedRedis", _TimedRedis.from_pool(pool))
+
+    def on_answer(self, observe: Callable[[float], None]) -> None:
+        """It is told how many seconds each command took, whatever came of it."""
+        self.client.observe = observe
 
     async def trouble(self) -> str:
         """Why Redis cannot be used right now; empty if it can. Those who ask at the same time share one answer."""

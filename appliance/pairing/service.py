@@ -24,7 +24,7 @@ from appliance.model_system import PartUse, RedisUse
 from appliance.pairing import texts
 from appliance.pairing.attempt import Attempt
 from appliance.pairing.board import Board
-from appliance.pairing.dispatcher import Dispatcher
+from appliance.pairing.dispatcher import Dispatcher, Line
 from appliance.pairing.fences import Fences
 from appliance.pairing.job import Linker
 from appliance.pairing.limits import in_words, refusal, rules_of
@@ -258,6 +258,10 @@ class PairingService:
     async def days(self, days: int) -> list[PairingDay]:
         """What became of the attempts, day by day, newest first."""
         return await self._record.by_day(days, self._clock())
+
+    def line(self) -> Line:
+        """How many wait, and for how many there is room."""
+        return self._dispatcher.line()
 
     async def trouble(self) -> str:
         """Why no session can be linked right now; empty if it can."""

@@ -23,7 +23,7 @@ from appliance.model import SESSION_ID_PATTERN, PairingState, SessionState, Sess
 from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
-from appliance.protocol import CommandBody, ForkHello, Reply
+from appliance.protocol import CommandBody, ForkHello, Heartbeat, Reply
 from appliance.sessions import inputs as i
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.link_attempt import LinkAttemptHandle
@@ -149,6 +149,14 @@ class SessionService:
         """All sessions, oldest first."""
         losses, failed = await self._losses_today(), await self._failed_links()
         return [self._view(runner.row, losses, failed) for runner in self._supervisor.runners.values()]
+
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """What each session's process last reported of itself; who has none or has not reported yet is left out."""
+        found = {}
+        for session, runner in self._supervisor.runners.items():
+            if runner.evidence is not None and runner.evidence.heartbeat is not None:
+                found[session] = runner.evidence.heartbeat
+        return found
 
     def states(self) -> dict[SessionState, int]:
         """How many sessions are in each state."""

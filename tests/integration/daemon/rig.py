@@ -24,6 +24,8 @@ from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.service import HistoryService
 from appliance.media.room import MediaRoom
+from appliance.metrics.service import MetricsService
+from appliance.metrics.snapshot import Sources
 from appliance.model import MediaKind
 from appliance.model_api import Readiness
 from appliance.pairing.record import PairingRecord
@@ -69,6 +71,18 @@ class ApiRig:
         self.history = history
         self.pairing = PairingService(sessions, PairingRecord(database), redis, bus, self.settings.pairing, "node")
         watch = SettingsWatch(loaded, environment)
+        health = Health(
+            lambda: self.sessions.fork_server_trouble,
+            self.pairing,
+            lambda: media.state,
+            self.settings.paths.state_dir,
+            watch.trouble,
+            lambda: 1 << 20,
+        )
+        paths = self.settings.paths
+        self.metrics = MetricsService(
+            Sources(database, bus, redis, sessions, self.pairing, media, history, health, paths)
+        )
         self.routes = described_table(
             *all_resources(
                 node_id="node",
@@ -76,20 +90,14 @@ class ApiRig:
                 database=database,
                 bus=bus,
                 watch=watch,
-                health=Health(
-                    lambda: self.sessions.fork_server_trouble,
-                    self.pairing,
-                    lambda: media.state,
-                    self.settings.paths.state_dir,
-                    watch.trouble,
-                    lambda: 1 << 20,
-                ),
+                health=health,
                 sessions=sessions,
                 pairing=self.pairing,
                 media=media,
                 history=history,
                 lease=lease,
                 fork=NoForkServer(),
+                metrics=self.metrics,
             ),
             *access.resources(),
         )
