@@ -72,5 +72,6 @@ class MetricsService:
             for view in self._now.snapshot.sessions:
                 self._instruments.session_disconnections.labels(session=view.id)
             if any(one.partition(";")[0].strip() == _OPEN_METRICS for one in accept.split(",")):
-                return openmetrics.generate_latest(self._instruments.registry), openmetrics.CONTENT_TYPE_LATEST
+                content: bytes = openmetrics.generate_latest(self._instruments.registry)  # type: ignore[no-untyped-call]
+                return content, openmetrics.CONTENT_TYPE_LATEST
             return generate_latest(self._instruments.registry), CONTENT_TYPE_PLAIN_0_0_4
