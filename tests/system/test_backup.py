@@ -16,6 +16,7 @@ from tests.system.test_server import EXPOSURE
 SESSIONS = ("awa", "binta", "cheikh")
 REPOSITORY = "/var/lib/amda-backup"
 UNITS = ("amda-backup.service", "amda-backup.timer")
+KEY = "/etc/amda/secrets/backup-key"
 REFUSED = 4
 """Exit status of what is not allowed now."""
 
@@ -39,16 +40,7 @@ def _live_and_die(server: Server, kept: Path) -> tuple[dict[str, str], int]:
             server.link(session)
             server.send_status(session)
         eventually("three items of media", lambda: server.media() == len(SESSIONS), 60)
-    with step("units: verified, hardened, due"):
-        files = [f"/etc/systemd/system/{unit}" for unit in UNITS]
-        verified = machine.run("systemd-analyze", "verify", *files)
-        assert verified.stdout + verified.stderr == ""
-        said = machine.run("systemd-analyze", "security", "--no-pager", UNITS[0]).stdout
-        found = re.search(r"exposure level for \S+: ([\d.]+)", said)
-        assert found, said
-        assert float(found[1]) <= EXPOSURE, said
-        assert machine.unit(UNITS[1], "ActiveState") == "active"
-        assert machine.unit(UNITS[1], "NextElapseUSecRealtime")
+    _units(machine)
     with step("the nightly backup"):
         before = server.connections()
         machine.run("systemctl", "start", UNITS[0])
@@ -56,6 +48,11 @@ def _live_and_die(server: Server, kept: Path) -> tuple[dict[str, str], int]:
         assert (record["last_run"]["sessions"], record["last_run"]["reason"]) == (len(SESSIONS), "timer")
         assert record["last_check"]["id"] == record["last_run"]["id"], "taken out again and compared"
         assert record["error"] == ""
+        listed = machine.run(
+            *("restic", "--repo", REPOSITORY, "--password-file", KEY, "--no-lock", "--no-cache", "ls", "latest")
+        ).stdout
+        assert "/settings/etc/amda/install.conf" in listed, "root's own files are in it, too"
+        assert KEY not in listed
     with step("one by hand, with media"):
         made = server.amda("backup", "run", "--media")
         assert made["media"] >= 1
@@ -76,6 +73,18 @@ def _live_and_die(server: Server, kept: Path) -> tuple[dict[str, str], int]:
     return server.phones, int(made["media"])
 
 
+def _units(machine: Machine) -> None:
+    with step("units: verified, hardened, due"):
+        verified = machine.run("systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in UNITS))
+        assert verified.stdout + verified.stderr == ""
+        said = machine.run("systemd-analyze", "security", "--no-pager", UNITS[0]).stdout
+        found = re.search(r"exposure level for \S+: ([\d.]+)", said)
+        assert found, said
+        assert float(found[1]) <= EXPOSURE, said
+        assert machine.unit(UNITS[1], "ActiveState") == "active"
+        assert machine.unit(UNITS[1], "NextElapseUSecRealtime")
+
+
 def _belongs_to_nobody_else(machine: Machine) -> None:
     for folder in (REPOSITORY, "/var/lib/amda/backups"):
         found = machine.run("find", folder, "(", "!", "-user", "amda", "-o", "-perm", "/077", ")").stdout
@@ -91,6 +100,7 @@ def _go_on(server: Server, kept: Path, phones: dict[str, str], media: int) -> No
         server.start_whatsapp()
         server.install()
         assert server.states() == {}
+    _units(machine)
     restore = ("amda", "backup", "restore", "--from", "/srv/repository", "--key-file", "/srv/key", "--json")
     with step("the old one was alive a minute ago: refused"):
         refused = machine.run(*restore, check=False)
