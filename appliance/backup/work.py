@@ -190,9 +190,11 @@ class Backups:
         for snapshot in found:
             if backup is not None and snapshot.tag("run").startswith(backup):
                 return snapshot
-        what = f"no backup {backup}" if backup else "no backup"
+        name = self.repository.name
         raise BackupError(
-            f"there is {what} in the {self.repository.name}", "List them: amda backup list", BackupTrouble.NOT_FOUND
+            f"there are no backups in the {name}" if backup is None else f"there is no backup {backup} in the {name}",
+            "Make one: amda backup run" if backup is None else "List them: amda backup list",
+            BackupTrouble.NOT_FOUND,
         )
 
     async def media_of(self, snapshot: Snapshot) -> Snapshot | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -24,10 +24,11 @@ from appliance.cli.common import (
     settings_of,
     size,
 )
+from appliance.language import _, known, ngettext, number
 
 if TYPE_CHECKING:
     from appliance.backup.work import Backups
-    from appliance.model_backup import BackupCheck, BackupRun, LeaseView
+    from appliance.model_backup import BackupCheck, BackupRecord, BackupRun, LeaseView
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
@@ -48,21 +49,31 @@ def run(
 ) -> None:
     """Make a backup now, encrypted; sessions and messages go on meanwhile."""
     if not REASON.fullmatch(reason):
-        raise CommandError(f"--reason: {reason[:40]!r} is no word", "Write it like: before-move", Exit.USAGE)
+        text = _("--reason: {reason!r} is no word").format(reason=reason[:40])
+        raise CommandError(text, _("Write it like: before-move"), Exit.USAGE)
     made, checked = carried_out(_make(config, media, reason, check=check, quiet=as_json))
     if as_json:
         print_json(made)
         return
-    media_text = "" if made.media is None else f", {made.media} objects of media"
-    print(f"backup {made.id}: {made.sessions} sessions{media_text}, {size(made.size)} in {made.seconds:.1f} s")
-    for session, why in made.skipped.items():
-        print(f"  NOT in it: session {session}: {why}")
-    print(f"  the repository grew by {size(made.added)}; older backups let go: {made.removed}")
-    if checked is not None:
-        print(f"  taken out again and compared: {checked.files} files, all as they were saved")
+    _show_run(made, checked)
     _remind(config)
     if made.skipped:
         sys.exit(Exit.FAILED)
+
+
+def _show_run(made: BackupRun, checked: BackupCheck | None) -> None:
+    held = ngettext("{count} session", "{count} sessions", made.sessions)
+    if made.media is not None:
+        held += ", " + ngettext("{count} object of media", "{count} objects of media", made.media)
+    text = _("backup {id}: {held}, {size} in {seconds} s")
+    print(text.format(id=made.id, held=held, size=size(made.size), seconds=number(made.seconds, 1)))
+    for session, why in made.skipped.items():
+        print("  " + _("NOT in it: session {session}: {why}").format(session=session, why=known(why)))
+    text = _("the repository grew by {size}; older backups let go: {removed}")
+    print("  " + text.format(size=size(made.added), removed=made.removed))
+    if checked is not None:
+        text = _("taken out again and compared: {files} files, all as they were saved")
+        print("  " + text.format(files=checked.files))
 
 
 async def _make(
@@ -85,8 +96,10 @@ def list_backups(config: ConfigOption = None, as_json: JsonOption = False) -> No
     if as_json:
         print_json(found)
         return
-    rows = [(one.id, clock(one.at), one.host, one.reason, one.release, "yes" if one.media else "no") for one in found]
-    print_table(("BACKUP", "MADE", "MACHINE", "REASON", "RELEASE", "MEDIA"), rows, "There are no backups yet.")
+    rows = [
+        (one.id, clock(one.at), one.host, one.reason, one.release, _("yes") if one.media else _("no")) for one in found
+    ]
+    print_table(_("BACKUP|MADE|MACHINE|REASON|RELEASE|MEDIA"), rows, _("There are no backups yet."))
 
 
 @app.command()
@@ -108,11 +121,10 @@ def verify(
     if as_json:
         print_json(done)
         return
-    what = "every byte of the repository read" if done.all_data else "the repository's structure read"
-    print(
-        f"backup {done.id}: {done.files} files of {done.sessions} sessions ({size(done.size)}) are as they were saved"
-    )
-    print(f"  {what}; {done.seconds:.1f} s")
+    text = _("backup {id}: {files} files of {sessions} sessions ({size}) are as they were saved")
+    print(text.format(id=done.id, files=done.files, sessions=done.sessions, size=size(done.size)))
+    what = _("every byte of the repository read") if done.all_data else _("the repository's structure read")
+    print(f"  {what}; {number(done.seconds, 1)} s")
 
 
 app.command()(restore)
@@ -131,10 +143,11 @@ def lease(
     if as_json:
         print_json(found)
     elif found is None:
-        print("No machine has said so yet.")
+        print(_("No machine has said so yet."))
     else:
-        whose = "this machine" if found.ours else "ANOTHER machine"
-        print(f"{found.host} ({whose}), since restore {found.term}; it said so {clock(found.renewed_at)}")
+        whose = _("this machine") if found.ours else _("ANOTHER machine")
+        text = _("{host} ({whose}), term {term}; it said so {when}")
+        print(text.format(host=found.host, whose=whose, term=found.term, when=clock(found.renewed_at)))
 
 
 async def _lease(backups: Backups, *, take: bool) -> LeaseView | None:
@@ -156,22 +169,30 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"repository": repository.name, "media": settings.backup.media, "record": record})
         return
-    print(f"repository  {repository.name}, {'with' if settings.backup.media else 'without'} media")
-    if record.last_run is None:
-        print("last        none yet: amda backup run")
+    media = _("with media") if settings.backup.media else _("without media")
+    lines = [(_("repository"), f"{known(repository.name)}, {media}"), *_record_lines(record)]
+    width = max(len(label) for label, _text in lines)
+    for label, text in lines:
+        print(f"{label:<{width}}  {text}")
+
+
+def _record_lines(record: BackupRecord) -> Iterator[tuple[str, str]]:
+    last, check = record.last_run, record.last_check
+    if last is None:
+        yield _("last backup"), _("none yet: amda backup run")
     else:
-        last = record.last_run
-        print(f"last        {clock(last.at)} ({last.id}): {last.sessions} sessions, {size(last.size)}")
-    check = record.last_check
-    print(f"checked     {'never: amda backup verify' if check is None else f'{clock(check.at)} ({check.id})'}")
+        held = ngettext("{count} session", "{count} sessions", last.sessions)
+        yield _("last backup"), f"{clock(last.at)} ({last.id}): {held}, {size(last.size)}"
+    yield _("checked"), _("never: amda backup verify") if check is None else f"{clock(check.at)} ({check.id})"
     if record.error:
-        print(f"failed      {clock(record.error_at)}: {record.error}")
+        yield _("failed"), f"{clock(record.error_at)}: {known(record.error)}"
     if record.restored_at is not None:
-        print(f"restored    {clock(record.restored_at)}: this machine's state came out of a backup")
-    if record.key_confirmed_at is not None:
-        print(f"key         kept elsewhere, confirmed {clock(record.key_confirmed_at)}")
+        text = _("{when}: this machine's state came out of a backup")
+        yield _("restored"), text.format(when=clock(record.restored_at))
+    if record.key_confirmed_at is None:
+        yield _("key"), _("nobody has confirmed that it is kept elsewhere: amda backup key")
     else:
-        print("key         nobody has confirmed that it is kept elsewhere: amda backup key")
+        yield _("key"), _("kept elsewhere, confirmed {when}").format(when=clock(record.key_confirmed_at))
 
 
 @app.command()
@@ -198,14 +219,11 @@ def key(
     if as_json:
         print_json({"confirmed": True} if confirm else {"key": shown})
     elif confirm:
-        print("Noted. Without that copy nobody can read a backup once this machine is gone.")
+        print(_("Noted. Without that copy nobody can read a backup once this machine is gone."))
     else:
         print(shown)
-        print(
-            "Keep this key somewhere else than on this machine: without it no backup can be read.\n"
-            "When you have: amda backup key --confirm",
-            file=sys.stderr,
-        )
+        keep = _("Keep this key somewhere else than on this machine: without it no backup can be read.")
+        print(f"{keep}\n{_('When you have: amda backup key --confirm')}", file=sys.stderr)
 
 
 async def _with_backups(config: Path | None, work: Callable[[Backups], Awaitable[T]]) -> T:
@@ -222,4 +240,4 @@ def _remind(config: Path | None) -> None:
     from appliance.backup.record import read_record
 
     if read_record(settings_of(config).paths.backups).key_confirmed_at is None:
-        print("Nobody has confirmed that the key is kept elsewhere: amda backup key", file=sys.stderr)
+        print(_("Nobody has confirmed that the key is kept elsewhere: amda backup key"), file=sys.stderr)

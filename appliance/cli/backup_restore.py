@@ -10,6 +10,7 @@ import typer
 
 from appliance.cli.backup_show import carried_out, shown_progress
 from appliance.cli.common import CommandError, ConfigOption, Exit, JsonOption, clock, loaded_settings, print_json
+from appliance.language import _, known, ngettext
 
 if TYPE_CHECKING:
     from appliance.backup.repository import Repository
@@ -73,7 +74,8 @@ def restore(
         if as_json:
             print_json(view)
         else:
-            print(f"session {session} has the login of the backup (generation {view.generation}): {view.state.value}")
+            text = _("session {session} has the login of the backup (generation {generation}): {state}")
+            print(text.format(session=session, generation=view.generation, state=known(view.state.value)))
         return
     report = carried_out(_everything(loaded, wish, source, s3_credentials, quiet=as_json))
     if as_json:
@@ -83,12 +85,14 @@ def restore(
 
 
 def _show(report: RestoreReport) -> None:
-    print(f"backup {report.id} of {clock(report.made_at)} is in place: {len(report.sessions)} sessions")
+    held = ngettext("{count} session", "{count} sessions", len(report.sessions))
+    print(_("backup {id} of {when} is in place: {held}").format(id=report.id, when=clock(report.made_at), held=held))
     if report.media is not None:
-        print(f"  {report.media} objects of media are back; {report.media_missing} were not in it")
+        text = _("{count} objects of media are back; {missing} were not in it")
+        print("  " + text.format(count=report.media, missing=report.media_missing))
     for note in report.notes:
-        print(f"  {note}")
-    print("Watch them come online: amda session list")
+        print(f"  {known(note)}")
+    print(_("Watch them come online: amda session list"))
 
 
 async def _everything(
@@ -128,11 +132,12 @@ def _read_key(file: Path) -> str:
 
     try:
         if str(file) == "-":
-            text = getpass.getpass("key of the backups: ") if sys.stdin.isatty() else sys.stdin.read()
+            text = getpass.getpass(_("key of the backups: ")) if sys.stdin.isatty() else sys.stdin.read()
         else:
             text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: the key cannot be read: {error}", "Name the file that it is kept in.") from error
+        told = _("{file}: the key cannot be read: {error}").format(file=file, error=error)
+        raise CommandError(told, _("Name the file that it is kept in.")) from error
     if not (key := text.strip()):
-        raise CommandError("the key is empty", "Give the line that amda backup key has shown.", Exit.USAGE)
+        raise CommandError(_("the key is empty"), _("Give the line that amda backup key has shown."), Exit.USAGE)
     return key

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from appliance.cli.common import CommandError, Exit, run_async, size
+from appliance.language import N_, _
 
 if TYPE_CHECKING:
     from appliance.backup.work import Progress
@@ -42,7 +43,7 @@ async def _ended_in_order(work: Coroutine[Any, Any, T]) -> T:
         return await task
     except asyncio.CancelledError:
         if stop.is_set():
-            raise CommandError("it was stopped before its end", "Give the same command again.") from None
+            raise CommandError(_("it was stopped before its end"), _("Give the same command again.")) from None
         raise
 
 
@@ -76,11 +77,10 @@ def shown_progress(*, quiet: bool) -> Iterator[Progress]:
             return
         now = time.monotonic()
         if terminal and (step != last or now - drawn >= SHOW_S):
-            amount = f" {size(done)} of {size(total)}" if total else f" {size(done)}" if done else ""
-            print(f"\r\x1b[K{step}{amount}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{_step_text(step, done, total)}", end="", file=sys.stderr, flush=True)
             drawn = now
         elif not terminal and step.partition(":")[0] != last.partition(":")[0]:
-            print(f"  {step.partition(':')[0]}", file=sys.stderr, flush=True)
+            print(f"  {_(step.partition(':')[0])}", file=sys.stderr, flush=True)
         last = step
 
     try:
@@ -88,3 +88,26 @@ def shown_progress(*, quiet: bool) -> Iterator[Progress]:
     finally:
         if terminal and last:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _step_text(step: str, done: int, total: int) -> str:
+    name, colon, detail = step.partition(":")
+    if total:
+        return _("{step}: {done} of {total}").format(step=_(name), done=size(done), total=size(total))
+    return f"{_(name)} {size(done)}" if done else f"{_(name)}{colon}{detail}"
+
+
+STEPS: Final = (
+    N_("making the repository"),
+    N_("collecting"),
+    N_("saving media"),
+    N_("saving"),
+    N_("letting go of old ones"),
+    N_("reading the repository"),
+    N_("taking it out"),
+    N_("comparing"),
+    N_("putting it in place"),
+    N_("media"),
+    N_("handing it over"),
+)
+"""What the room says that it is doing, as translators find it."""
