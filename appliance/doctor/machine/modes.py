@@ -55,7 +55,8 @@ class _Places:
         the folder of the sockets. Other things, as logs, need no more than their folder."""
         if path.is_relative_to(self.sessions) or path == self.run_dir:
             return True
-        return path.name.endswith((".db", ".db-wal", ".db-shm"))
+        own = path.parent == self.state_dir or path.is_relative_to(self.state_dir / "backups")
+        return own and path.name.endswith((".db", ".db-wal", ".db-shm"))
 
     def forbidden(self, path: Path) -> int:
         """What others must not be allowed. Sockets and their folder are for the appliance's group as well."""

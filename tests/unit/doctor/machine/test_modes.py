@@ -55,6 +55,8 @@ def test_what_lies_in_a_closed_folder_needs_no_more(patient: Patient) -> None:
     logs.mkdir(mode=0o700)
     (logs / "daemon.log").touch()
     (logs / "daemon.log").chmod(0o644)
+    (logs / "others.db").touch()
+    (logs / "others.db").chmod(0o644)
     (logs / "older").mkdir(mode=0o755)
     (logs / "older" / "daemon.log").touch()
     (logs / "older" / "daemon.log").chmod(0o644)
@@ -62,7 +64,7 @@ def test_what_lies_in_a_closed_folder_needs_no_more(patient: Patient) -> None:
     logs.chmod(0o755)
     patient.settings.paths.state_dir.chmod(0o755)
     (seen,) = look(CHECK, patient)
-    assert seen.found.startswith("5 files or folders")
+    assert seen.found.startswith("6 files or folders")
 
 
 def test_the_group_may_use_sockets(patient: Patient) -> None:
