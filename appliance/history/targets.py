@@ -7,15 +7,16 @@ files into messages, or pop up windows on the server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import ipaddress
 import socket
+import threading
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from appliance.history.settings import MIN_SECRET, URL_PATTERN, AlertSettings
 from appliance.problems import invalid
@@ -131,29 +132,66 @@ async def check_reachable(target: str, settings: AlertSettings) -> None:
                 raise ForbiddenTargetError("the contact's name leads into a private network")
 
 
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+
+
+async def look_up(host: str, port: int | None = None, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
+    """As `socket.getaddrinfo`, in a thread of its own that nobody waits for. Raises OSError.
+
+    A name server that does not answer takes half a minute: that must hold neither the few threads that everything else
+    in the daemon shares, nor the daemon's end.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[AddressInfo]] = loop.create_future()
+
+    def settle(found: list[AddressInfo], error: Exception | None) -> None:
+        if answer.done():
+            return  # whoever asked has not waited so long
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        found: list[AddressInfo] = []
+        failure: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)  # type: ignore[assignment]
+        except (OSError, UnicodeError) as error:
+            failure = error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: not a host's name")
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, found, failure)
+
+    threading.Thread(target=ask, name="name lookup", daemon=True).start()
+    return await answer
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names for a webhook's connection itself, so that no second answer can differ from the checked one."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._inner = ThreadedResolver()
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = [one for one in await self._inner.resolve(host, port, family) if self._reach.allows(one["host"])]
+        found = [
+            ResolveResult(
+                hostname=host, host=address[0], port=address[1], family=kind, proto=proto, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, proto, _, address in await look_up(host, port, family)
+            if self._reach.allows(address[0])
+        ]
         if not found:
             raise ForbiddenTargetError("the name leads into a private network")
         return found
 
     async def close(self) -> None:
-        await self._inner.close()
+        pass
 
 
 def connector(reach: Reach, host: str) -> aiohttp.TCPConnector:
     """For one webhook. Raises ForbiddenTargetError: a literal address is not resolved, so it is checked here."""
-    if reach.anywhere:
-        return aiohttp.TCPConnector()
     if forbidden_literal(host, reach):
         raise ForbiddenTargetError("the address lies in a private network")
     return aiohttp.TCPConnector(resolver=GuardedResolver(reach), use_dns_cache=False)
@@ -174,7 +212,7 @@ def forbidden_literal(host: str, reach: Reach) -> bool:
 async def _addresses(host: str) -> list[str]:
     """Empty for what is no host: many services put a token there."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        found = await look_up(host)
+    except OSError:
         return []
     return [str(entry[4][0]) for entry in found]

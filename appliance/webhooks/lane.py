@@ -87,7 +87,7 @@ class Lane(DueWork[Waiting]):
         except DeliveryError as failure:
             error = str(failure)
         except ValueError:
-            error, forbidden = "the URL is not valid", True
+            error = "the request cannot be made, or its answer not be read"
         if receipt is not None and not receipt.taken:
             error = f"answered {receipt.status}"
         status = None if receipt is None else receipt.status

@@ -142,7 +142,7 @@ class WebhookService:
         except (DeliveryError, ForbiddenTargetError) as failure:
             error = str(failure)
         except ValueError:
-            error = "the URL is not valid"
+            error = "the request cannot be made, or its answer not be read"
         took_s = round(time.monotonic() - begun, 3)
         return TrialOutcome(target=hide_target(hook.url), delivered=not error, seconds=took_s, error=error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import socket
 import time
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 from appliance.history.alert_texts import duration_text
 from appliance.history.delivery import post_signed
 from appliance.history.signing import DELIVERY_HEADER, EVENT_HEADER, SIGNATURE_HEADER, verify
-from appliance.history.targets import ForbiddenTargetError, Reach
+from appliance.history.targets import AddressInfo, ForbiddenTargetError, Reach
 from appliance.model_webhooks import DeliveryState, WebhookChange, WebhookMessage
 from appliance.problems import ProblemError
 from appliance.webhooks import deliveries
@@ -274,19 +275,16 @@ async def test_what_takes_nothing_for_an_hour_is_alarming(rig: HookRig, receiver
 
 
 class Lying:
-    """A name server that says what the attacker wants it to: first something harmless, then something else."""
+    """A name server that says what the attacker wants it to: first one thing, then another."""
 
     def __init__(self, answers: list[str]) -> None:
         self._answers = answers
         self.asked = 0
 
-    async def resolve(self, host: str, port: int, _family: int) -> list[dict[str, object]]:
+    async def __call__(self, _host: str, port: int, _family: int) -> list[AddressInfo]:
         address = self._answers[min(self.asked, len(self._answers) - 1)]
         self.asked += 1
-        return [{"hostname": host, "host": address, "port": port, "family": 2, "proto": 6, "flags": 0}]
-
-    async def close(self) -> None:
-        pass
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -306,7 +304,7 @@ async def test_a_name_that_leads_into_the_machine_is_refused_and_recorded(
     """The address is judged where the connection is made: what the name said before counts for nothing."""
     port = receiver.url.rpartition(":")[2]
     server = Lying(["127.0.0.1"])
-    monkeypatch.setattr("appliance.history.targets.ThreadedResolver", lambda: server)
+    monkeypatch.setattr("appliance.history.targets.look_up", server)
     await rig.add("a", f"http://rebound.example.org:{port}/")
     rig.set(private_networks=("10.9.0.0/16",))
     await rig.events(1)
@@ -326,7 +324,7 @@ async def test_a_name_is_asked_once_for_check_and_connection(
     """Rebinding needs a second question; there is none."""
     port = receiver.url.rpartition(":")[2]
     server = Lying(["127.0.0.1", "10.0.0.1"])
-    monkeypatch.setattr("appliance.history.targets.ThreadedResolver", lambda: server)
+    monkeypatch.setattr("appliance.history.targets.look_up", server)
     only_this = Reach(networks=(ipaddress.ip_network("127.0.0.0/8"),))
     url = f"http://rebound.example.org:{port}/"
     receipt = await post_signed(url, b"{}", "s", reach=only_this, timeout_s=5, now=NOW)
@@ -356,3 +354,51 @@ async def test_a_receiver_that_answers_without_end_is_left(rig: HookRig) -> None
         async with asyncio.timeout(4):
             await rig.lane("a").deliver_due()
     assert all_are(DeliveryState.DELIVERED)(await rig.deliveries("a"))
+
+
+GARBAGE = [
+    b"",
+    b"\x16\x03\x01\x02\x00\x01",
+    b"HTTP/1.1 2",
+    b"HTTP/1.1 banana yes\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 400 + b"\r\n\r\n",
+    b"HTTP/1.1 503 No\r\nRetry-After: \xc2\xb2\r\n\r\n",
+    b"HTTP/1.1 301 Moved\r\nLocation: http://[broken\r\n\r\n",
+    b"HTTP/1.1 200 \xff\xfe\r\nX: \xff\r\nSet-Cookie: \x00=\x01\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: a\r\n" % number for number in range(5000)) + b"\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+]
+
+
+async def test_whatever_a_receiver_answers_ends_nothing(rig: HookRig) -> None:
+    """Each garbled answer is a failed attempt or a status, and the line goes on."""
+    answers = iter(GARBAGE)
+
+    async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(next(answers, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+            await writer.drain()
+            writer.close()
+
+    async with await asyncio.start_server(garble, "127.0.0.1", 0) as server:
+        await rig.add("a", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await rig.events(1)
+        lane, cap_s = rig.lane("a"), rig.settings.cap_s
+        for _ in GARBAGE:
+            (view,) = await rig.deliveries("a")
+            if view.state is DeliveryState.DELIVERED:
+                await rig.service.resend("a", view.id)
+            await lane.deliver_due()
+            rig.now += cap_s
+    (view,) = await rig.deliveries("a")
+    details = await rig.service.details("a", view.id)
+    assert len(details.attempts) == len(GARBAGE)
+    assert sum(bool(one.error) for one in details.attempts) >= len(GARBAGE) // 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ from appliance.history.targets import (
     connector,
     contact_reach,
     is_public,
+    look_up,
 )
 from appliance.problems import ProblemError
 
@@ -109,7 +112,7 @@ async def test_a_network_can_be_allowed_alone() -> None:
 async def test_of_a_names_addresses_only_those_are_used_that_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """One answer serves for the check and for the connection: there is no second one that could be forged."""
     answers = ["10.0.0.1", "203.0.113.5", "127.0.0.1", "8.8.8.8"]
-    monkeypatch.setattr("appliance.history.targets.ThreadedResolver", lambda: Answering(answers))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: [(2, 1, 6, "", (answer, 443)) for answer in answers])
     found = await GuardedResolver(Reach()).resolve("example.org", 443)
     assert [one["host"] for one in found] == ["8.8.8.8"]
     answers.remove("8.8.8.8")
@@ -117,12 +120,23 @@ async def test_of_a_names_addresses_only_those_are_used_that_may_be(monkeypatch:
         await GuardedResolver(Reach()).resolve("example.org", 443)
 
 
-class Answering:
-    def __init__(self, answers: list[str]) -> None:
-        self._answers = answers
+async def test_a_name_server_that_hangs_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even who needs one of the threads that all share."""
+    released = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: released.wait(30) and [])
+    waiting = [asyncio.ensure_future(look_up("example.org")) for _ in range(50)]
+    async with asyncio.timeout(5):
+        assert await asyncio.to_thread(lambda: "done") == "done"
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+    released.set()
 
-    async def resolve(self, *_question: object) -> list[dict[str, str]]:
-        return [{"host": answer} for answer in self._answers]
+
+async def test_what_is_no_name_is_an_error_of_one_kind() -> None:
+    for name in ("a" * 64 + ".example", "\udcff", "no-such-host.invalid"):
+        with pytest.raises(OSError):
+            await look_up(name)
 
 
 def test_public_addresses() -> None:
