@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance import database_copy
 from appliance.database import Database
+from appliance.database_copy import CopyError
 from appliance.media.folder import FolderStore
 from appliance.media.mover import Mover
 from appliance.media.settings import StorageKind
@@ -72,6 +74,21 @@ async def test_everything_moves_and_new_media_goes_to_the_new_store(rig: MoveRig
     assert await rig.move(remove_old=True) == (0, 20)
     assert [found async for found in rig.store.list_objects()] == []
     assert (await rig.auditor.measure()).missing == []
+
+
+async def test_without_a_backup_that_can_be_read_nothing_is_moved(
+    rig: MoveRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.add("one", 1000)
+
+    def damaged(file: Path) -> int:
+        raise CopyError(f"the copy {file} is not whole; check the disk")
+
+    monkeypatch.setattr(database_copy, "check_database", damaged)
+    with pytest.raises(CopyError, match="not whole"):
+        await rig.move()
+    assert await rig.holdings.kind() != "s3"
+    assert [found async for found in rig.other.list_objects()] == []
 
 
 @pytest.mark.slow
