@@ -20,6 +20,7 @@ from appliance.model import SessionState
 LINEAGE: Final = "lineage"
 TERM: Final = "lease_term"
 SUPERSEDED: Final = "superseded_by"
+RENEWED: Final = "lease_renewed_at"
 """Keys of the table `meta`; see `lease.py`."""
 
 
@@ -58,7 +59,7 @@ def adopt(folder: Path, manifest: Manifest, *, state_dir: Path, node_id: str, te
         )
         for key, value in (("node_id", node_id), (LINEAGE, lineage), (TERM, str(term))):
             saved.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
-        saved.execute("DELETE FROM meta WHERE key = ?", (SUPERSEDED,))
+        saved.execute("DELETE FROM meta WHERE key IN (?, ?)", (SUPERSEDED, RENEWED))
 
 
 def _name_stores(saved: sqlite3.Connection, stores: Mapping[str, Path], state_dir: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from appliance.backup.adoption import LINEAGE, SUPERSEDED, TERM
-from appliance.backup.errors import BackupError
-from appliance.backup.lease import RENEW_S, Claim, Lease, Verdict, judge, read_lease, view_of, write_lease
+from appliance.backup.adoption import LINEAGE, RENEWED, SUPERSEDED, TERM
+from appliance.backup.errors import BackupError, BackupTrouble
+from appliance.backup.lease import LIVE_S, RENEW_S, Claim, Lease, Verdict, judge, read_lease, view_of, write_lease
 from appliance.backup.record import read_record
 from appliance.backup.repository import Repository, open_repository
 from appliance.config import Settings
@@ -27,6 +27,11 @@ from appliance.sessions.memory import RESTING
 
 FIRST_S: Final = 3.0
 """How long the daemon's start waits for the repository; what was known the last time counts if it does not answer."""
+LONG_OFF_S: Final = 30.0
+"""The same for a machine that has not renewed its lease for so long that it may have been replaced: after a boot its
+network needs some seconds, and a session that starts too early throws the other machine's out."""
+AGAIN_S: Final = 1.0
+"""Pause between two tries of that kind."""
 STEP_S: Final = 30.0
 """A repository on a network folder that hangs: the next renewal tries again."""
 
@@ -55,12 +60,15 @@ class LeaseKeeper:
         """Look once, for a moment, so that a machine that was replaced starts nothing."""
         await database.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (LINEAGE, node_id))
         rows = await database.fetch_all(
-            "SELECT key, value FROM meta WHERE key IN (?, ?, ?)", (LINEAGE, TERM, SUPERSEDED)
+            "SELECT key, value FROM meta WHERE key IN (?, ?, ?, ?)", (LINEAGE, TERM, SUPERSEDED, RENEWED)
         )
         known = {row["key"]: row["value"] for row in rows}
         claim = Claim(lineage=known[LINEAGE], node_id=node_id, term=int(known.get(TERM, 0)))
         keeper = cls(settings, database, claim, known.get(SUPERSEDED, ""))
+        renewed_at = float(known.get(RENEWED, time.time()))
         await keeper._renew(FIRST_S)
+        if time.time() - renewed_at >= LIVE_S:
+            await keeper._wait_for_a_look()
         try:
             yield keeper
         finally:
@@ -110,13 +118,22 @@ class LeaseKeeper:
             await asyncio.sleep(RENEW_S)
             await self._renew(STEP_S)
 
+    async def _wait_for_a_look(self) -> None:
+        """Before any session may start: until it was seen who runs them, or `LONG_OFF_S` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONG_OFF_S):
+                while self._error:
+                    await asyncio.sleep(AGAIN_S)
+                    await self._renew(LONG_OFF_S)
+
     async def _renew(self, limit_s: float) -> None:
         try:
             async with asyncio.timeout(limit_s):
-                if not await self._repository.exists():  # no backup was ever made: nobody can restore one
-                    self._error = ""
-                    return
-                await self._look()
+                if await self._repository.exists():
+                    await self._look()
+                elif self._claim.term:
+                    raise BackupError(f"the {self._repository.name} is not there", "", BackupTrouble.AWAY)
+                # otherwise no backup was ever made, and nobody can restore one
         except (BackupError, TimeoutError) as error:
             reason = str(error) or f"the {self._repository.name} does not answer"
             if reason != self._error:
@@ -132,8 +149,8 @@ class LeaseKeeper:
         if verdict is Verdict.HOLD:
             await self._hold(max(self._claim.term, found.term if found is not None else 1))
         elif verdict is Verdict.SUPERSEDED and found is not None:
-            await self._set(SUPERSEDED, found.host)
-            self._superseded_by = found.host
+            self._superseded_by = found.host or found.node_id
+            await self._set(SUPERSEDED, self._superseded_by)
 
     async def _hold(self, term: int) -> None:
         claim = self._claim
@@ -148,6 +165,7 @@ class LeaseKeeper:
             lineage=claim.lineage, node_id=claim.node_id, host=platform.node(), term=term, renewed_at=time.time()
         )
         await write_lease(self._repository, lease)
+        await self._set(RENEWED, str(lease.renewed_at))
         self._found = lease
 
     async def _set(self, key: str, value: str) -> None:

@@ -19,7 +19,7 @@ from appliance.backup.key import replace_key
 from appliance.backup.lease import Lease, check_nobody_runs, read_lease, write_lease
 from appliance.backup.lease_keeper import LeaseKeeper
 from appliance.backup.redis_state import RedisKey, dump_redis, load_redis
-from appliance.backup.repository import open_repository
+from appliance.backup.repository import FolderRepository, open_repository
 from appliance.backup.restore import Wish, restore
 from appliance.backup.work import LOCK, STAGING, Backups, no_progress, work_folder
 from appliance.bench.rig import until
@@ -247,6 +247,30 @@ async def test_a_machine_that_was_replaced_ends_its_sessions_and_starts_none(
     async with machine.daemon() as keeper:
         assert keeper.may_run("one", "old"), "somebody has said that they are its own again"
         assert keeper.trouble() == []
+
+
+async def test_a_machine_that_was_off_for_long_waits_for_the_repository_before_it_starts_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "config").touch()
+    machine = Machine(tmp_path / "old", repository, "old")
+    async with machine.daemon():
+        pass
+    hidden = repository.rename(tmp_path / "not mounted yet")
+    monkeypatch.setattr(lease_keeper, "FIRST_S", 0.2)
+    monkeypatch.setattr(lease_keeper, "AGAIN_S", 0.05)
+    async with asyncio.timeout(5), machine.daemon() as keeper:
+        assert keeper.may_run("one", "old"), "it was here a moment ago: nobody can have taken over meanwhile"
+        assert "is not there" in keeper.view().lease_error
+    taken = Lease(lineage="old", node_id="new", host="newbox", term=2, renewed_at=time.time())
+    await write_lease(FolderRepository(hidden), taken)
+    with State.writing(machine.settings.paths.database) as database:
+        database.execute("UPDATE meta SET value = value - 3600 WHERE key = 'lease_renewed_at'")
+    asyncio.get_running_loop().call_later(0.5, hidden.rename, repository)
+    async with asyncio.timeout(20), machine.daemon() as keeper:
+        assert not keeper.may_run("one", "old")
 
 
 async def test_two_appliances_with_one_repository_are_told_and_run_on(tmp_path: Path) -> None:
