@@ -71,16 +71,16 @@ class Course:
 
     def __init__(self, config: Path | None, kind: Kind, *, as_json: bool) -> None:
         from appliance.upgrade.conduct import require_server
-        from appliance.upgrade.journal import JournalFile
-        from appliance.upgrade.machine import Machine
+        from appliance.upgrade.journal import DOWNLOADS, JournalFile
+        from appliance.upgrade.machine import OPT, Machine
 
         loaded = loaded_settings(config)
         self.settings = loaded.settings
         self.kind = kind
         self.as_json = as_json
-        self.machine: Machine = Machine(loaded.settings, self.say, config=loaded.file)
+        self.machine: Machine = Machine(loaded.settings, self.say, config=loaded.file, opt=OPT)
         self.file: JournalFile = JournalFile(self.machine.opt / "upgrade", kind)
-        self.downloads = self.file.folder / "downloads"
+        self.downloads = self.file.folder / DOWNLOADS
         self._shown: tuple[object, ...] = ()
         require_server(self.machine)
 

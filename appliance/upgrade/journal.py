@@ -16,6 +16,8 @@ from appliance.settings_edit import replace_file
 from appliance.upgrade.faults import Fault, UpgradeError
 from appliance.upgrade.plan import Journal, Kind
 
+DOWNLOADS: Final = "downloads"
+"""Folder beside it, for what an upgrade fetches; gone when the upgrade is done."""
 _LOCK: Final = "lock"
 
 

@@ -16,6 +16,7 @@ from appliance.build import ENGINE_VARIABLE, build_name
 from appliance.model import SessionState
 from appliance.upgrade import engines
 from appliance.upgrade.faults import Fault, UpgradeError
+from appliance.upgrade.journal import DOWNLOADS
 from appliance.upgrade.machine import Machine
 from appliance.upgrade.moving import Mover, Progress
 from appliance.upgrade.offers import COMPLETE, here
@@ -224,6 +225,7 @@ class MachineSite:
         for name in prunable(found, needed, RELEASES_KEPT):
             self._machine.tell(f"removing {name}")
             await asyncio.to_thread(shutil.rmtree, folder / name)
+        await asyncio.to_thread(shutil.rmtree, self._machine.opt / "upgrade" / DOWNLOADS, ignore_errors=True)
         return journal
 
     # ---- helpers

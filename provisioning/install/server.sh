@@ -69,7 +69,7 @@ install_server() {
         return 0
     fi
     if [ "$action" = switch ]; then
-        STEPS=8
+        STEPS=6
         switch
         return 0
     fi
@@ -109,9 +109,14 @@ install_all() {
     summary
 }
 
-# What an upgrade changes at once. Daemon and sessions it starts anew itself, the sessions one by one.
+# What an upgrade changes at once. Daemon and sessions it starts anew itself, the sessions one by one. Packages and users
+# are there since the release was staged, perhaps by a bundle that is not at hand now.
 switch() {
-    stage
+    step "is this machine suitable?"
+    preflight
+    open_log
+    step "the release"
+    stage_release
     step "where media goes"
     choose_store
     step "secrets and settings"
