@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ import structlog
 
 from appliance.forkserver.client import ForkServerClient, ForkServerGoneError, RefusedError
 from appliance.model_capture import CaptureSettings
-from appliance.processes import ProcessId, identify, is_running
 from appliance.protocol import CommandBody, Event, Exited, Heartbeat, Hello, Logout, Probe, Reply, Stop
 from appliance.sessions.settings import KeepaliveSettings
 from appliance.sessions.worker_link import LinkDownError, WorkerLink
@@ -70,20 +70,26 @@ class WorkerProcess:
         """Dead, and whoever listens has drawn the consequences."""
         self.listener = listener
         self._fork = fork
-        self._identity: ProcessId | None = None
+        self._pidfd = -1
+        """Names the very process, whoever gets its number later. Not /proc: on a server the sessions' unit has a user
+        namespace of its own, and what runs there is hidden from ours."""
         self._link = WorkerLink(store, daemon, _Handler(self), capture)
         self._dying = False
 
     def start(self) -> None:
         """Take note of who it is, and connect."""
         with contextlib.suppress(ProcessLookupError):  # it has ended already; its exit will be told
-            self._identity = identify(self.pid)
+            self._pidfd = os.pidfd_open(self.pid)
         self._link.start()
 
     @property
     def running(self) -> bool:
         """Whether the very process still exists."""
-        return self._identity is not None and is_running(self._identity)
+        if self._pidfd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     async def command(self, body: CommandBody, timeout_s: float) -> Reply:
         """Raises LinkDownError, TimeoutError."""
@@ -131,22 +137,19 @@ class WorkerProcess:
         try:
             await self.listener.exited(self, exited)
         finally:
+            self._forget()
             self.settled.set()
 
     async def wait_death(self) -> None:
         """Without the fork server: until the kernel says that the process has ended."""
         if not self.running:
             return
-        try:
-            fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
+        fd = os.dup(self._pidfd)  # whoever else learns of the death closes the other one
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(fd, ended.set)
         try:
-            if self.running:  # the number may have been given to another process before it was opened
-                await ended.wait()
+            await ended.wait()
         finally:
             loop.remove_reader(fd)
             os.close(fd)
@@ -155,11 +158,17 @@ class WorkerProcess:
         """Its fork server is dead and it is not: end it, whoever is its parent now."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def close(self) -> None:
         """Let go of it without touching it: the next daemon adopts it."""
         await self._link.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
 
     async def _ask_to_stop(self) -> bool:
         try:

@@ -27,8 +27,10 @@ _log = structlog.get_logger(__name__)
 class Stray:
     """Listens to such a process only as far as its end needs (process.ProcessListener). Its events are not taken."""
 
-    def __init__(self, keepalive: KeepaliveSettings) -> None:
+    def __init__(self, keepalive: KeepaliveSettings, *, keep_login: bool = False) -> None:
+        """`keep_login`: its store is a session's, so what it is linked to is not its own to give up."""
         self._keepalive = keepalive
+        self._keep_login = keep_login
         self._greeted = asyncio.Event()
 
     async def end(self, process: WorkerProcess) -> None:
@@ -36,7 +38,8 @@ class Stray:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._greeted.wait(), HELLO_S)
         hello = process.hello
-        if hello is not None and hello.mode is WorkerMode.PAIR and hello.engine_state in _MAY_BE_ACCEPTED:
+        linking = hello is not None and hello.mode is WorkerMode.PAIR and hello.engine_state in _MAY_BE_ACCEPTED
+        if linking and not self._keep_login:
             error = await process.unlink(self._keepalive.logout_timeout_s)
             _log.info("an unfinished link was removed", session=process.session, error=error)
         await process.end(self._keepalive, gently=True, dump=False)

@@ -321,8 +321,9 @@ class Supervisor:
     def _end_stray(self, worker: Listed) -> None:
         """It keeps its store busy until it is dead; its folder is deleted after that."""
         _log.warning("a process that belongs to no session is ended", session=worker.session, pid=worker.pid)
-        stray = Stray(self.keepalive)
-        process = self._track(worker.session, worker.pid, Path(worker.store_folder), worker.generation, stray)
+        runner, store = self.runners.get(worker.session), Path(worker.store_folder)
+        stray = Stray(self.keepalive, keep_login=runner is not None and runner.row.store == store)
+        process = self._track(worker.session, worker.pid, store, worker.generation, stray)
         process.start()
         self._job(self._see_off(stray, process))
 
