@@ -244,6 +244,8 @@ class SessionMachine(MachineCore):
         self._run(what.pid, now)
         self._fresh_link = True
         self._show(SessionState.CONNECTING, now)
+        if what.engine_state is EngineState.CONNECTED:  # as its event says: a moment after the login
+            self._live.begin(what.connected_at or now.wall, now)
         self._greeted(
             i.Greeted(pid=what.pid, engine_state=what.engine_state, connected_at=what.connected_at),
             now,

@@ -693,6 +693,18 @@ def test_a_promoted_process_that_is_logged_in_already_is_online() -> None:
     assert world.machine.memory.linked
 
 
+def test_the_first_loss_after_a_link_counts_although_it_names_the_login_a_moment_earlier() -> None:
+    """The attempt knows of the login by its event, which was recorded after it."""
+    world = World(linked=False)
+    world.workers[7] = Worker(7, 0)
+    world.workers[7].connected_at = world.time - 0.001
+    world.feed(i.Promoted(pid=7, engine_state=EngineState.CONNECTED, connected_at=world.time))
+    world.advance(5)
+    world.tell(K.DISCONNECTED)
+    assert [row.reason for row in world.rows] == [R.SOCKET_CLOSED]
+    assert world.state is S.RECONNECTING
+
+
 def _promoted(world: World) -> int:
     """A linking attempt's process becomes the session's, before its first login."""
     pid = 7
