@@ -218,8 +218,9 @@ def _show(view: WebhookView, *, as_json: bool) -> None:
         _("delivered"): clock(view.delivered_at),
         _("trouble"): _trouble(view.error),
     }
+    width = max(map(len, lines)) + 2
     for name, value in lines.items():
-        print(f"{name:<11}{value}")
+        print(f"{name:<{width}}{value}")
 
 
 def _print_details(details: DeliveryDetails) -> None:

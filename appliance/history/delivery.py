@@ -134,7 +134,28 @@ async def post_signed(
     except TimeoutError as error:
         raise DeliveryError(f"no answer within {timeout_s:g} s") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DeliveryError(f"webhook: {type(error).__name__}: {error}") from error
+        raise DeliveryError(_why(error)) from error
+
+
+def _why(error: aiohttp.ClientError | OSError) -> str:
+    """In a few words of our own: the library's name classes and hosts, and may name the URL."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} is not known"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the certificate of {error.host} is not valid: {error.certificate_error}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"no TLS with {error.host}: {error.os_error.strerror or type(error.os_error).__name__}"
+        case aiohttp.ClientConnectorError():
+            why = os.strerror(error.os_error.errno) if error.os_error.errno else type(error.os_error).__name__
+            return f"no connection to {error.host}:{error.port}: {why}"
+        case aiohttp.ServerDisconnectedError() | ConnectionError():
+            return "the connection ended without an answer"
+        case aiohttp.InvalidURL():
+            return "the URL is not valid"
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+            return "the answer is not HTTP as it should be"
+    return type(error).__name__
 
 
 async def ping(url: str, timeout_s: float) -> None:
