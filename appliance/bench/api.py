@@ -42,7 +42,9 @@ STATUS_BYTES: Final = 20_000
 MARGIN: Final = 1.02
 """More than asked for, so that the figure is reached although the last answers take a moment."""
 SPARE: Final = 0.05
-"""Subscribers beyond the number that must be connected at any moment: some are always on their way back."""
+"""Subscribers beyond the number that must be connected at any moment: some are always on their way back …"""
+SPARE_LEAST: Final = 5
+"""… and of few there are sometimes several at once."""
 LOOK_S: Final = 2.0
 GRACE_S: Final = 5.0
 GROWTH_MIB: Final = 60.0
@@ -117,41 +119,13 @@ async def run(
             port=port,
             tokens=[(await rig.api.create_token(f"origin-{number}")).secret for number in range(ORIGINS)],
             subscribers=subscribers,
-            spare=max(1, round(subscribers * SPARE)),
+            spare=spare_for(subscribers),
             requests_per_s=requests_per_s * MARGIN,
             seconds=duration_s,
             after=(await rig.api.status()).last_event,
             seed=seed,
         )
-        course = await _under_load(rig, crowd, plan)
-        figures = course.figures
-        if figures is None:
-            raise BenchError("the load generator ended without a result")
-        result = Api(
-            asked={"subscribers": subscribers, "requests_per_s": requests_per_s, "seconds": duration_s},
-            subscribers=figures.subscribers,
-            reconnections=figures.reconnections,
-            disconnects=figures.disconnects,
-            events=course.events,
-            events_delivered=figures.delivered,
-            events_missed=figures.events_missed,
-            events_repeated=figures.events_repeated,
-            requests=figures.requests,
-            requests_per_s=figures.requests_per_s,
-            requests_failed=figures.requests_failed,
-            not_modified=figures.not_modified,
-            read_p50_ms=figures.read_p50_ms,
-            read_p99_ms=figures.read_p99_ms,
-            read_max_ms=figures.read_max_ms,
-            slowest_reads_p99_ms=figures.slowest_reads_p99_ms,
-            daemon_pss_before_mib=round(before, 1),
-            daemon_pss_max_mib=round(course.pss_max, 1),
-            daemon_pss_growth_mib=round(course.pss_max - before, 1),
-            daemon_cpu_percent=round(course.cpu_percent, 1),
-            generator_cpu_s=figures.generator_cpu_s,
-            seconds=round(time.monotonic() - started, 1),
-            wrong=figures.wrong,
-        )
+        result = _result(plan, await _under_load(rig, crowd, plan), before, requests_per_s, started)
         if not result.passed:
             rig.keep()
         return result
@@ -202,15 +176,57 @@ async def _under_load(rig: Rig, crowd: Crowd, plan: LoadPlan) -> _Course:
                         course.begin()
                     case Phase.MEASURED:
                         course.end()
-                        work.pop().cancel()
+                        work[-1].cancel()
                         say("waiting until everybody has heard of everything")
                     case Phase.DONE:
                         course.figures = news.figures
-            work.pop().cancel()
+            for task in work:
+                task.cancel()
     finally:
         await end(process, GRACE_S)
     course.events = (await rig.api.status()).last_event - plan.after
     return course
+
+
+def _result(plan: LoadPlan, course: _Course, before: float, requests_per_s: int, started: float) -> Api:
+    """`before`: MiB of the daemon when nobody was there."""
+    figures = course.figures
+    if figures is None:
+        raise BenchError("the load generator ended without a result")
+    return Api(
+        asked={"subscribers": plan.subscribers, "requests_per_s": requests_per_s, "seconds": plan.seconds},
+        subscribers=figures.subscribers,
+        reconnections=figures.reconnections,
+        disconnects=figures.disconnects,
+        events=course.events,
+        events_delivered=figures.delivered,
+        events_missed=figures.events_missed,
+        events_repeated=figures.events_repeated,
+        requests=figures.requests,
+        requests_per_s=figures.requests_per_s,
+        requests_failed=figures.requests_failed,
+        not_modified=figures.not_modified,
+        read_p50_ms=figures.read_p50_ms,
+        read_p99_ms=figures.read_p99_ms,
+        read_max_ms=figures.read_max_ms,
+        slowest_reads_p99_ms=figures.slowest_reads_p99_ms,
+        daemon_pss_before_mib=round(before, 1),
+        daemon_pss_max_mib=round(course.pss_max, 1),
+        daemon_pss_growth_mib=round(course.pss_max - before, 1),
+        daemon_cpu_percent=round(course.cpu_percent, 1),
+        generator_cpu_s=figures.generator_cpu_s,
+        seconds=round(time.monotonic() - started, 1),
+        wrong=figures.wrong,
+    )
+
+
+def spare_for(subscribers: int) -> int:
+    """How many more there are.
+
+    >>> spare_for(1000)
+    55
+    """
+    return round(subscribers * SPARE) + SPARE_LEAST
 
 
 class _Course:

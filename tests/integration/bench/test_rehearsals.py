@@ -70,7 +70,7 @@ async def test_many_follow_and_read_at_once_and_nobody_misses_anything() -> None
     assert result.subscribers >= 50
     assert result.reconnections >= 50
     assert result.events >= 10
-    assert result.events_delivered == 105 * result.events
+    assert result.events_delivered == (100 + api.spare_for(100)) * result.events
     assert result.daemon_pss_growth_mib < api.GROWTH_MIB / 2
 
 
