@@ -91,6 +91,8 @@ class TokenStore:
         """Raises ProblemError: 400 admin for one session, 409 the name is taken."""
         if request.session is not None and request.scope is Scope.ADMIN:
             raise invalid("scope", "scope: admin is for the whole appliance.", "Use read or operate with a session.")
+        if request.name.endswith("\n"):  # patterns of Python end before a last newline
+            raise invalid("name", "name: ends with a new line.", "Leave that out.")
         token_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
         now = self._clock()
         expires_at = None if request.expires_in_s is None else now + request.expires_in_s

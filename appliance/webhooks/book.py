@@ -100,8 +100,10 @@ class WebhookBook:
             raise conflict(f"There is a webhook {request.id} already.", "Choose another id, or remove that one first.")
         if len(self._hooks) >= (limit := self._settings().limit):
             raise conflict(f"There are {limit} webhooks already.", "Remove one, or raise webhooks.limit.")
+        _check_ends("id", request.id)
         self._check_url(request.url)
         _check_events(request.events)
+        _check_ends("sessions", *request.sessions)
         hook = Webhook(
             id=request.id,
             url=request.url,
@@ -133,6 +135,7 @@ class WebhookBook:
             self._check_url(given["url"])
         if "events" in given:
             _check_events(given["events"])
+        _check_ends("sessions", *given.get("sessions", ()))
         for field in ("events", "sessions"):
             if field in given:
                 given[field] = tuple(dict.fromkeys(given[field]))
@@ -157,6 +160,7 @@ class WebhookBook:
 
     def _check_url(self, url: str) -> None:
         """Raises ProblemError 400 for what can never be used. (Names are resolved at each delivery.)"""
+        _check_ends("url", url)
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
@@ -192,6 +196,12 @@ def _values(hook: Webhook) -> tuple[object, ...]:
 
 def _new_secret() -> str:
     return SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def _check_ends(field: str, *values: str) -> None:
+    """Patterns of Python end before a last newline. Raises ProblemError 400."""
+    if any(value.endswith("\n") for value in values):
+        raise invalid(field, f"{field}: ends with a new line.", "Leave that out.")
 
 
 def _check_events(choices: Iterable[str]) -> None:

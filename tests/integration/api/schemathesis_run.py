@@ -96,10 +96,13 @@ def _answers(report: Path) -> list[Answer]:
 
 
 def _settings() -> str:
-    """Statuses that a valid request may get: what depends on what there is, and 400 where a schema says too little."""
+    """Statuses that a valid request may get: what depends on what there is, and 400 where a schema says too little. One
+    that is not valid may also be too large (413)."""
     usual = ["2xx", "304", "401", "403", "404", "409", "410", "416", "422", "429"]
     more = json.dumps([*usual, "400"])
+    refused = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429"]
     lines = [f"[checks.positive_data_acceptance]\nexpected-statuses = {json.dumps(usual)}\n"]
+    lines += [f"[checks.negative_data_rejection]\nexpected-statuses = {json.dumps(refused)}\n"]
     lines += [
         f"[[operations]]\ninclude-path = {json.dumps(path)}\n"
         f"checks.positive_data_acceptance.expected-statuses = {more}\n"

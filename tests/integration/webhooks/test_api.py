@@ -133,6 +133,16 @@ async def test_what_leads_into_the_machine_is_refused_and_on_record(doors: Doors
     assert receiver.received == []
 
 
+async def test_a_new_line_at_the_end_is_part_of_nothing(doors: Doors) -> None:
+    """Its id could never be named in an address again."""
+    token = await doors.token(Scope.ADMIN)
+    good: dict[str, object] = {"id": "a", "url": "http://127.0.0.1:1/"}
+    for wrong in ({"id": "a\n"}, {"url": "http://127.0.0.1:1/\n"}, {"events": ["media\n"]}, {"sessions": ["anna\n"]}):
+        assert await doors.status(token, "POST", "/v1/webhooks", {**good, **wrong}) == 400, wrong
+    assert await doors.status(token, "POST", "/v1/tokens", {"name": "a\n"}) == 400
+    assert await doors.client.webhooks() == []
+
+
 async def test_the_commands(doors: Doors, amda: Amda, receiver: Receiver) -> None:
     client = doors.client
     status, out, err = await amda("webhook", "add", "back-end", "-", "--event", "alert", given=f"{receiver.url}/in\n")
