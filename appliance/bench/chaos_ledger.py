@@ -163,13 +163,15 @@ def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> 
 
 
 def _find(row: Disconnection, unmatched: Sequence[Connection], steps: Sequence[Step]) -> Connection | None:
-    """The connection whose login a row names: the latest one before that moment that has no row yet and has ended."""
+    """The connection whose login a row names: the latest one before that moment that has no row yet and has ended. One
+    that began a trifle later, by clocks that differ, is taken only if there is none: two may be as close as that."""
     if row.connected_at is None:
         return None
     for at in _real_times(row.connected_at, steps):
-        before = [c for c in unmatched if c.login_at <= at + CLOCKS_S]
-        if before and before[-1].closed_at is not None and at <= before[-1].closed_at + CLOCKS_S:
-            return before[-1]
+        for apart in (0.0, CLOCKS_S):
+            before = [c for c in unmatched if c.login_at <= at + apart]
+            if before and before[-1].closed_at is not None and at <= before[-1].closed_at + CLOCKS_S:
+                return before[-1]
     return None
 
 

@@ -59,6 +59,15 @@ def test_a_second_row_for_one_loss_and_one_for_a_living_connection_are_too_much(
     assert [text.split(":")[0] for text in found.extra] == ["a row 2", "a row 3"]
 
 
+def test_two_losses_within_a_tenth_of_a_second_are_told_apart() -> None:
+    """A worker hears of a login that was lost at once when the next one has all but begun."""
+    logins = {"22177": [connection(1, 100.55, 100.58), connection(2, 100.68, 101.03)]}
+    found = audit(logins, {"a": [row(1, 100.63), row(2, 100.71)]}, ACCOUNTS, STILL)
+    assert (found.missing, found.extra) == ([], [])
+    early = audit(logins, {"a": [row(1, 100.63), row(2, 100.67)]}, ACCOUNTS, STILL)
+    assert not early.extra
+
+
 def test_a_connection_that_was_killed_within_a_moment_may_have_a_row_or_none() -> None:
     logins = {"22177": [connection(1, 100, 100.3), connection(2, 200, 201, ready=False)]}
     assert audit(logins, {}, ACCOUNTS, STILL).undecided == 2
