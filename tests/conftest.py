@@ -68,7 +68,8 @@ def _only_this_machine() -> Iterator[None]:
 MINIO_REQUIRED = "AMDA_TEST_MINIO_REQUIRED"
 RESTIC_REQUIRED = "AMDA_TEST_RESTIC_REQUIRED"
 CHROMIUM_REQUIRED = "AMDA_TEST_CHROMIUM_REQUIRED"
-"""Set by continuous integration: what needs a MinIO server, restic or a browser must run."""
+TMUX_REQUIRED = "AMDA_TEST_TMUX_REQUIRED"
+"""Set by continuous integration: what needs a MinIO server, restic, a browser or tmux must run."""
 CHROMIUM = "AMDA_TEST_CHROMIUM"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -88,11 +89,13 @@ def _missing() -> dict[str, str]:
         missing["restic"] = "no restic"
     if not os.environ.get(CHROMIUM_REQUIRED) and find_chromium() is None:
         missing["browser"] = "no Chromium"
+    if not os.environ.get(TMUX_REQUIRED) and shutil.which("tmux") is None:
+        missing["tmux"] = "no tmux"
     return missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without MinIO, restic or Chromium their tests are not run, which is said by name at the end; they do not pass."""
+    """Without MinIO, restic, Chromium or tmux their tests are not run, which is said by name; they do not pass."""
     for mark, reason in _missing().items():
         for item in items:
             if item.get_closest_marker(mark):

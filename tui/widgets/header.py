@@ -113,7 +113,7 @@ def tabs(scene: Scene, place: Place, width: int) -> Line:
 class Banner(Canvas):
     """One line that is there only while what is shown is not the present."""
 
-    DEFAULT_CSS = "Banner { dock: top; height: 1; display: none; }"
+    DEFAULT_CSS = "Banner { height: 1; display: none; }"
 
     def paint(self, width: int, height: int) -> list[Line]:
         return [banner(self.tui.scene, width)][:height]

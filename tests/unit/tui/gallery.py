@@ -76,6 +76,14 @@ async def _qr(app: AmdaTui, pilot: Run, api: StillApi) -> None:
     await until(pilot, lambda: len(app.page.copyable()) > 20)
 
 
+def _unpaused(then: Step) -> Step:
+    async def step(app: AmdaTui, pilot: Run, api: StillApi) -> None:
+        await pilot.press("z")
+        await then(app, pilot, api)
+
+    return step
+
+
 SCREENS: Final[dict[str, Step]] = {
     "sessions": keys(),
     "problems": keys("exclamation_mark", "space"),
@@ -94,7 +102,8 @@ SCREENS: Final[dict[str, Step]] = {
     "log": keys("6"),
     "log-line": keys("up", "up"),
     "system": keys("7"),
-    "code": _code,
+    "paused": keys("z"),
+    "code": _unpaused(_code),
     "qr": _qr,
 }
 """In the order in which a person gets from one to the next."""

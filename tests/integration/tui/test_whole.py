@@ -1,0 +1,104 @@
+"""amda-tui in tmux before a whole appliance: real daemon, workers, engine, Redis and S3, on the staging network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from appliance.bench.rig import Rig, phone_number, until
+from appliance.minio_server import MinioServer
+from appliance.model import SessionState
+from appliance.staging import control_types as ct
+from tests.integration.tui import story
+from tests.integration.tui.tmux import Tmux
+
+pytestmark = [pytest.mark.tmux, pytest.mark.staging, pytest.mark.timeout(400)]
+PICTURES = 8
+CONTACT = "+33612345601"
+SMALL_STORE = {
+    "AMDA_STORAGE_PRUNE_MODE": "manual",
+    "AMDA_STORAGE_QUOTA_BYTES": str(1 << 20),
+    "AMDA_STORAGE_HIGH_WATER": "0.5",
+    "AMDA_STORAGE_LOW_WATER": "0.3",
+}
+"""A store in which a few pictures are too many; nothing goes by itself."""
+
+
+@contextlib.asynccontextmanager
+async def appliance(**variables: str) -> AsyncIterator[Rig]:
+    async with Rig(variables=variables) as rig:
+        for number, session in enumerate(("awa", "binta"), start=1):
+            await rig.link(session, phone_number(number))
+        yield rig
+
+
+async def fill(rig: Rig) -> None:
+    """More is stored than the mark from which on room is made."""
+    for _ in range(PICTURES):
+        sent = ct.Send(
+            account=phone_number(1),
+            contact=CONTACT,
+            kind=ct.SendKind.IMAGE,
+            where=ct.Where.STATUS,
+            size=90_000,
+        )
+        await rig.staging.send(sent)
+
+    async def stored() -> bool:
+        return (await rig.api.status()).media_count == PICTURES
+
+    async with asyncio.timeout(60):
+        await until(stored)
+
+
+async def test_a_day_at_the_terminal(tmp_path: Path) -> None:
+    async with appliance(**SMALL_STORE) as rig, Tmux(tmp_path, rig.environment, 120, 40) as terminal:
+        await terminal.until("2 of 2 online")
+        await story.link_a_session(rig, terminal)
+        await story.unplug(rig, terminal, story.PHONE.lstrip("+"))
+        assert await story.most_disconnections(terminal, "newcomer") <= 5
+        await fill(rig)
+        await story.make_room(terminal)
+        assert (await rig.api.status()).media_count < PICTURES
+        await story.leave(terminal)
+        assert {view.state for view in await rig.api.sessions()} == {SessionState.ONLINE}
+
+
+@pytest.mark.minio
+async def test_whatever_dies_there_is_no_traceback(tmp_path: Path) -> None:
+    minio = MinioServer(tmp_path / "minio")
+    await minio.start()
+    try:
+        s3 = {
+            "AMDA_STORAGE_KIND": "s3",
+            "AMDA_STORAGE_ENDPOINT": minio.endpoint,
+            "AMDA_STORAGE_CREDENTIALS": str(minio.credentials_file),
+        }
+        async with appliance(**s3) as rig, Tmux(tmp_path, rig.environment, 120, 40) as terminal:
+            await terminal.until("2 of 2 online")
+            await rig.appliance.kill("daemon")
+            await terminal.until("does not answer")
+            await terminal.until(lambda screen: "does not answer" not in screen and "2 of 2 online" in screen)
+            await terminal.press("7")
+            await terminal.until(lambda screen: "● Redis" in screen and "● media store" in screen)
+            await minio.stop()
+            await terminal.until("✖ media store")
+            await rig.appliance.kill("redis")
+            await terminal.until("● Redis")
+            for key in "23456":
+                await terminal.press(key)
+                await terminal.until(lambda screen: "Reading" not in screen)
+            await rig.appliance.stop()
+            await terminal.until("does not answer")
+            for key in "1234567":
+                await terminal.press(key)
+                await terminal.screen()
+            await terminal.press("1", "r")
+            await terminal.until("cannot be reached")
+            await story.leave(terminal)
+    finally:
+        await minio.stop()
