@@ -30,7 +30,7 @@ def default_config_path(environ: Mapping[str, str] | None = None) -> Path:
     if named := environ.get(CONFIG_VARIABLE):
         return Path(named).expanduser()
     own = xdg(environ, "XDG_CONFIG_HOME", ".config") / "amda" / "amda.toml"
-    if os.geteuid() == 0 or (not own.exists() and os.access(SYSTEM_CONFIG, os.R_OK)):
+    if os.geteuid() == 0 or (not os.access(own, os.F_OK) and os.access(SYSTEM_CONFIG, os.R_OK)):
         return SYSTEM_CONFIG
     return own
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from appliance.config import load_settings
-from appliance.places import PlaceError, api_socket
+from appliance.places import PlaceError, api_socket, default_config_path
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,20 @@ def test_a_file_that_does_not_say_it_is_named(tmp_path: Path, text: str) -> None
     file.write_text(text)
     with pytest.raises(PlaceError, match=r"amda\.toml: "):
         api_socket(file, {})
+
+
+def test_a_home_of_somebody_else_is_as_good_as_none(tmp_path: Path) -> None:
+    """Who has become another user by su or runuser keeps the first one's HOME, and may not look into it."""
+    closed = tmp_path / "home"
+    closed.mkdir(mode=0)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            default_config_path({"XDG_CONFIG_HOME": str(closed / "config")})
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
