@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from appliance.model import SessionState
@@ -65,3 +69,8 @@ def test_a_screen_s_own_action_comes_first() -> None:
     assert found is not None
     assert found.id == "quit"
     assert actions.find("p", Place.ALERTS) is None
+
+
+def test_the_page_of_keys_is_in_step_with_the_table() -> None:
+    script = Path(__file__).resolve().parents[3] / "scripts" / "keys.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0, "run scripts/keys.py"
