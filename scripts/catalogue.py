@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import datetime
 import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,13 @@ in."""
 FINDS: Final = frozenset({"Check", "Repair", "Seen", "info", "ok", "unseen", "warning"})
 """As `SAYS`, in the doctor's checks; elsewhere some of these names write logs."""
 FINDINGS: Final = ROOT / "appliance" / "doctor"
+DETAILS: Final = (
+    "{0} Code {1}.",
+    "{0} Code {1}. {2}",
+    "The last attempt to link it failed: {0}",
+    "Waiting for the fork server.",
+)
+"""What is put together of several texts where no call says it."""
 NEVER_SHOWN: Final = ("bench", "cli", "forkserver", "staging", "worker")
 LETTERS_MIN: Final = 8
 """A text with places that has fewer letters of its own would be found in others."""
@@ -112,6 +120,8 @@ def told() -> Iterator[tuple[str, str]]:
         yield state.value, "appliance/model.py"
     for rule in AlertRule:
         yield rule.value.replace("_", " "), "appliance/model_history.py"
+    for text in DETAILS:
+        yield text, "appliance/sessions"
     for text in spoken.COMPLAINTS:
         yield text, "appliance/cli/spoken.py"
     for text in (
@@ -191,11 +201,30 @@ def with_places(node: ast.expr) -> str:
     return text
 
 
+def typeset(text: str) -> str:
+    """French as it is printed, however it was typed: a blank at which no line breaks before : ; ? ! » and after «, and
+    a real apostrophe.
+
+    >>> typeset("C'est lié : « awa »")
+    'C’est lié\\xa0: «\\xa0awa\\xa0»'
+    """
+    text = re.sub(r"(?<=\S) (?=[:;?!»](?:[\s)|]|$))|(?<=«) | (?=»)", "\u00a0", text)
+    return re.sub(r"\b([cdjlmnst]|qu|jusqu|lorsqu|puisqu)'(?=\w)", "\\1’", text, flags=re.IGNORECASE)
+
+
+def typeset_all(catalogue: Catalog) -> None:
+    for message in catalogue:
+        if message.id and (given := message.string):
+            message.string = typeset(given) if isinstance(given, str) else tuple(map(typeset, given))
+
+
 def updated(po: Path, found: Catalog) -> Catalog:
     """The translations that are there, for the texts that are there now."""
     with po.open("rb") as file:
         catalogue = read_po(file, locale=po.parts[-3], domain="amda")
     catalogue.update(found, no_fuzzy_matching=True)
+    if po.parts[-3] == "fr":
+        typeset_all(catalogue)
     catalogue.header_comment = HEADER
     catalogue.creation_date = catalogue.revision_date = EPOCH
     return catalogue

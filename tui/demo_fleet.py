@@ -35,12 +35,17 @@ _NAMES: Final = (
     " Henri Idrissa Joséphine"
 )
 NAMES: Final = tuple(_NAMES.split())
+_REMOVED: Final = "The linked device was removed, usually on the phone. Code 401."
+_REPLACED: Final = "Another program logged in with this session's credentials. Code 440."
+_HALF_OPEN: Final = "WhatsApp no longer answered on an open connection."
+_REFUSED: Final = "WhatsApp closed the connection before the login was complete."
+"""In the daemon's own words, so that they are translated as its are."""
 _REASONS: Final = (
     ("socket_closed", "The connection to WhatsApp was closed.", 41),
     ("server_error", "WhatsApp ended the connection with an error of its own.", 14),
-    ("half_open", "WhatsApp did not answer any more.", 9),
+    ("half_open", _HALF_OPEN, 9),
     ("dial_failed", "WhatsApp could not be reached.", 5),
-    ("device_removed", "The phone removed this linked device.", 2),
+    ("device_removed", "The linked device was removed, usually on the phone.", 2),
 )
 _DAY_S: Final = 86_400.0
 _HISTORY_S: Final = 7 * _DAY_S
@@ -134,7 +139,7 @@ class Fleet:
         self._note(view.id, self.now, reason, text, self.now - view.since, back)
         member.view = msgspec.structs.replace(view, disconnections_today=view.disconnections_today + 1)
         if back is None:
-            yield self._become(member, SessionState.NEEDS_PAIRING, "WhatsApp's code: 401.")
+            yield self._become(member, SessionState.NEEDS_PAIRING, _REMOVED)
             return
         yield self._become(member, SessionState.DEGRADED if reason == "half_open" else SessionState.RECONNECTING, text)
         member.next_state, member.next_at = SessionState.ONLINE, back
@@ -340,10 +345,15 @@ class Fleet:
         """A fleet in which nothing is wrong would show nothing."""
         members = list(self.members.values())
         stories = (
-            (2, SessionState.NEEDS_PAIRING, 7800.0, "WhatsApp's code: 401."),
-            (1, SessionState.DEGRADED, 31.0, "No answer for 31 s."),
-            (8, SessionState.COOLING, 340.0, "Five failed attempts within an hour."),
-            (13, SessionState.REPLACED, 50_000.0, "WhatsApp's code: 440."),
+            (2, SessionState.NEEDS_PAIRING, 7800.0, _REMOVED),
+            (1, SessionState.DEGRADED, 31.0, _HALF_OPEN),
+            (8, SessionState.COOLING, 340.0, _REFUSED),
+            (
+                13,
+                SessionState.REPLACED,
+                50_000.0,
+                _REPLACED,
+            ),
             (21, SessionState.STOPPED, 200_000.0, ""),
         )
         for index, state, since, detail in stories:

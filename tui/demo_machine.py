@@ -42,8 +42,8 @@ _SAID: Final = (
 _FINDINGS: Final = (
     ("redis", Severity.OK, "Redis", "writes down everything, version 9.1", ""),
     ("disk", Severity.OK, "the disk of the state folder", "27 GB of 40 GB are free", ""),
-    ("swap", Severity.INFO, "/proc/meminfo", "no swap", ""),
-    ("backup", Severity.WARNING, "the last backup", "was made 9 days ago", "Make one: amda backup run"),
+    ("swap", Severity.INFO, "swap", "there is none, and memory enough without", ""),
+    ("backup", Severity.WARNING, "backups in folder", "the last good one was made 9 days ago", "amda backup run"),
     ("clock", Severity.OK, "the clock", "is exact within 0.1 s", ""),
 )
 

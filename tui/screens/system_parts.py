@@ -8,7 +8,7 @@ from typing import Final
 from appliance.model_system import MemoryKind, PartUse, SystemView
 from tui.paint import Line, Pen, Tone, bar, plain, width_of
 from tui.scene import Scene
-from tui.text import N_, _, known, ngettext
+from tui.text import N_, _, known, ngettext, number
 from tui.words import age, lasting, size
 
 LABEL: Final = 18
@@ -36,7 +36,7 @@ def machine_lines(view: SystemView, scene: Scene, width: int) -> list[Line]:
     ]
     dot = f" {glyphs.dot} "
     cores = ngettext("{count} core", "{count} cores", machine.cores)
-    parts = [_("load {load}").format(load=f"{machine.load:.2f}") + ", " + cores]
+    parts = [_("load {load}").format(load=number(machine.load, 2)) + ", " + cores]
     if machine.swap_bytes:
         parts.append(_("swap {used} of {all}").format(used=size(machine.swap_used_bytes), all=size(machine.swap_bytes)))
     parts.append(_("machine up {time}").format(time=age(scene.now - machine.started_at)))
@@ -95,7 +95,7 @@ def _memory(part: PartUse) -> str:
 
 
 def _cpu(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{number(100 * share, 1)} %"
 
 
 def _note(part: PartUse, scene: Scene) -> str:
@@ -129,7 +129,7 @@ def _service(label: str, trouble: str, words: str, scene: Scene, width: int, *, 
 def _redis_words(view: SystemView) -> str:
     redis = view.redis
     kept = _("writes down everything") if redis.durable else _("does not write down what it is told")
-    answers = _("answers in {time} ms").format(time=f"{1000 * (redis.answer_s or 0):.1f}")
+    answers = _("answers in {time} ms").format(time=number(1000 * (redis.answer_s or 0), 1))
     return f"{redis.version}, {answers}, {size(redis.memory_bytes)}, {kept}"
 
 

@@ -29,7 +29,7 @@ async def test_parts_services_and_findings() -> None:
         for words in ("fork server", "together", "writes down everything", "2 items wait", "neonize"):
             assert words in shown
         assert "▸ ◐ warning   backup" in shown
-        assert "→ Make one" in shown
+        assert "→ amda backup run" in shown
         await pilot.press("down")
         await until(pilot, lambda: "── swap ──" in picture(app))
 
