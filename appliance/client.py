@@ -92,7 +92,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         try:
             self._folder_fd = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise self._not_running() from error
+            raise self._unreachable(error) from error
         return self
 
     async def __aexit__(
@@ -333,12 +333,16 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
                 remedy = _("See: amda status, and the daemon's log.")
                 raise ClientError(_("The daemon does not answer."), remedy) from error
             except OSError as error:
-                raise self._not_running() from error
+                raise self._unreachable(error) from error
             if response.status >= 400 and response.status not in accept:
                 raise _api_error(response, await response.read())
             yield response
 
-    def _not_running(self) -> NotRunningError:
+    def _unreachable(self, error: OSError) -> NotRunningError:
+        if isinstance(error, PermissionError):
+            words = _("You may not speak to the appliance: {socket} is for another user and group.")
+            remedy = _("Join its group, and log in again: sudo usermod -aG amda YOUR_NAME")
+            return NotRunningError(words.format(socket=self._socket), remedy)
         words = _("The appliance is not running: nobody answers on {socket}.").format(socket=self._socket)
         remedy = _("Start it: amda run (or systemctl start amda), or name its settings file with --config.")
         return NotRunningError(words, remedy)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 import pytest
@@ -193,6 +195,17 @@ async def test_nobody_there_is_said_with_the_remedy(tmp_path: Path) -> None:
             async with ApplianceClient(socket) as client:
                 await client.status()
         assert "amda run" in caught.value.remedy
+
+
+async def test_whoever_may_not_is_told_so_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    client = ApplianceClient(tmp_path / "api.sock")
+    monkeypatch.setattr("appliance.client.os.open", denied)  # root, who runs tests, may open everything
+    with pytest.raises(NotRunningError, match="You may not speak") as caught:
+        await client.__aenter__()
+    assert "usermod" in caught.value.remedy
 
 
 async def test_deep_folders_work(tmp_path: Path, database: Database) -> None:
