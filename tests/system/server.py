@@ -86,6 +86,12 @@ class Server:
         done = self.machine.run(*command, check=check, environment={"PYTHONPATH": "/opt/staging"})
         return json.loads(done.stdout) if done.returncode == 0 and done.stdout else done.returncode == 0
 
+    def journal(self, kind: str) -> list[dict[str, Any]]:
+        """What WhatsApp has noted of one kind, oldest first."""
+        command = (*STAGING_COMMAND, "journal", "--last", "100000", "--kind", kind, "--folder", STAGING, "--json")
+        said = self.machine.run(*command, environment={"PYTHONPATH": "/opt/staging"}).stdout
+        return [json.loads(line) for line in said.splitlines()]
+
     def link(self, session: str) -> None:
         """One person's way: ask for a code, type it on the phone, be online."""
         phone = str(FIRST_NUMBER + len(self.phones) + 1)

@@ -47,6 +47,7 @@ def test_life_of_a_server(machine: Machine, published: Path) -> None:
         eventually("one item of media", lambda: server.media() == 1, 30)
     _knows_who_asks(server)
     _restart_drops_nobody(server)
+    _says_goodbye(server)
     _survives_kills(server)
     with step("reboot"):
         machine.reboot()
@@ -78,6 +79,14 @@ def _install(server: Server) -> None:
             found = re.search(r"exposure level for \S+: ([\d.]+)", said)
             assert found, said
             assert float(found[1]) <= EXPOSURE, said
+    with step("units: who goes first when memory runs out, and what the journal may take"):
+        unit = server.machine.unit
+        scores = [int(unit(name, "OOMScoreAdjust")) for name in server.units()]
+        assert all(int(unit("amda-redis.service", "OOMScoreAdjust")) <= score for score in scores)
+        assert unit("amda-sessions.service", "OOMPolicy") == "continue"
+        journald = server.machine.run("systemd-analyze", "cat-config", "systemd/journald.conf").stdout
+        assert re.search(r"^SystemMaxUse=300M$", journald, re.MULTILINE)
+        assert re.search(r"^MaxRetentionSec=1month$", journald, re.MULTILINE)
     assert server.amda("status")["degraded"] == []
 
 
@@ -118,6 +127,25 @@ def _restart_drops_nobody(server: Server) -> None:
         assert after["amda-sessions.service"] == pids["amda-sessions.service"]
         assert server.connections() == before, "WhatsApp has seen no new connection"
         assert server.amda("history") == ledger
+
+
+def _says_goodbye(server: Server) -> None:
+    """Stopped in order is another thing than killed: nothing hangs, nobody is charged, and all are back."""
+    machine, unit = server.machine, "amda-sessions.service"
+    with step("stop of amda-sessions: a goodbye to WhatsApp"):
+        before = len(server.journal("closed"))
+        machine.run("systemctl", "stop", unit)
+        assert machine.unit(unit, "Result") == "success", "nobody had to be killed"
+        assert machine.unit(unit, "ExecMainStatus") == "0"
+        closed = server.journal("closed")[before:]
+        assert {entry["account"] for entry in closed} == set(server.phones.values())
+        assert {(entry["data"]["by"], entry["data"]["stalled"]) for entry in closed} == {("client", False)}
+        for log in machine.path("/var/lib/amda/sessions").glob("*/*/worker.log"):
+            assert "ending: STOPPED" in log.read_text(), log
+    with step("and started: all online"):
+        machine.run("systemctl", "start", unit)
+        server.await_online()
+        assert not any(row["charged"] for row in server.amda("history"))
 
 
 def _survives_kills(server: Server) -> None:
