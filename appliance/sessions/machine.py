@@ -68,6 +68,7 @@ class SessionMachine(MachineCore):
         self._effects = []
         self._handlers[type(what)](what, now)
         self.memory.live_at, self.memory.past_at = self._live.at, self._past.at
+        self.memory.live_from_hello = self._live.from_hello
         return self._effects
 
     # ---- commands ---------------------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class SessionMachine(MachineCore):
     def _boot(self, what: i.Boot, now: i.Now) -> None:
         memory = self.memory
         if memory.live_at is not None:
-            self._live.begin(memory.live_at, now)
+            self._live.begin(memory.live_at, now, from_hello=memory.live_from_hello)
         if memory.past_at is not None:
             self._past.begin(memory.past_at, now)
         if what.pid is not None:

@@ -160,7 +160,7 @@ class MachineCore:
         ended = (live or self._live).end(now, at)
         if ended is None:
             return
-        if ended.from_hello and signal is None:  # an event would have come after that of the login
+        if ended.from_hello and (signal is None or signal.connected_at is None):  # else it came after that of the login
             self.memory.told_at = ended.connected_at
         self._effects.append(
             i.OpenRow(

@@ -54,6 +54,8 @@ class Memory(msgspec.Struct, kw_only=True):
     history: History = History()
     live_at: float | None = None
     """Login time of the connection that is believed to live; None if none does."""
+    live_from_hello: bool = False
+    """Only a hello told of it: the event of its login may still come."""
     past_at: float | None = None
     """Login time of a connection of an ended process whose end is not written down yet."""
     told_at: float | None = None
