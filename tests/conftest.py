@@ -36,6 +36,11 @@ settings.load_profile(os.environ.get("AMDA_TEST_PROFILE", "default"))
 os.environ["LANGUAGE"] = "en"  # whatever the locale of the person who tests: programs are started with it, too
 
 
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+"""pytest-xdist sets them for its processes; a terminal that a test opens says its size itself."""
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
