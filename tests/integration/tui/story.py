@@ -5,13 +5,55 @@ from __future__ import annotations
 import asyncio
 import re
 
-from appliance.bench.rig import Rig
+from appliance.bench.rig import Rig, phone_number, until
 from appliance.model import SessionState
 from appliance.staging import control_types as ct
 from tests.integration.tui.tmux import Tmux
 
 CODE = re.compile(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b")
+FILTER = re.compile(r"^ */ ", re.MULTILINE)
+"""The line in which a filter is typed."""
 PHONE = "+221779990001"
+PICTURES = 8
+CONTACT = "+33612345601"
+SMALL_STORE = {
+    "AMDA_STORAGE_PRUNE_MODE": "manual",
+    "AMDA_STORAGE_QUOTA_BYTES": str(1 << 20),
+    "AMDA_STORAGE_HIGH_WATER": "0.5",
+    "AMDA_STORAGE_LOW_WATER": "0.3",
+}
+"""A store in which a few pictures are too many; nothing goes by itself."""
+
+
+async def day(rig: Rig, terminal: Tmux) -> None:
+    """All of it, in a terminal that shows an appliance with every session online; at the end all of them still are."""
+    await link_a_session(rig, terminal)
+    await unplug(rig, terminal, PHONE.lstrip("+"))
+    assert await most_disconnections(terminal, "newcomer") <= 5
+    await fill(rig)
+    await make_room(terminal)
+    assert (await rig.api.status()).media_count < PICTURES
+    await leave(terminal)
+    assert {view.state for view in await rig.api.sessions()} == {SessionState.ONLINE}
+
+
+async def fill(rig: Rig) -> None:
+    """More is stored than the mark from which on room is made."""
+    for _ in range(PICTURES):
+        sent = ct.Send(
+            account=phone_number(1),
+            contact=CONTACT,
+            kind=ct.SendKind.IMAGE,
+            where=ct.Where.STATUS,
+            size=90_000,
+        )
+        await rig.staging.send(sent)
+
+    async def stored() -> bool:
+        return (await rig.api.status()).media_count == PICTURES
+
+    async with asyncio.timeout(60):
+        await until(stored)
 
 
 async def link_a_session(rig: Rig, terminal: Tmux) -> None:
@@ -41,7 +83,10 @@ async def link_a_session(rig: Rig, terminal: Tmux) -> None:
 
 async def onto(terminal: Tmux, name: str) -> None:
     """Bring the cursor to a session, by its name."""
-    await terminal.press("/", "C-u")
+    await terminal.press("Escape")
+    await terminal.until(lambda screen: not FILTER.search(screen))
+    await terminal.press("/")
+    await terminal.until(lambda screen: FILTER.search(screen) is not None)
     await terminal.type(name)
     await terminal.press("Enter")
     await terminal.until(lambda screen: row(screen, name).startswith("▸"))

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from appliance.bench.rig import Rig, phone_number, until
+from appliance.bench.rig import Rig, phone_number
 from appliance.minio_server import MinioServer
-from appliance.model import SessionState
-from appliance.staging import control_types as ct
 from tests.integration.tui import story
 from tests.integration.tui.tmux import Tmux
 
 pytestmark = [pytest.mark.tmux, pytest.mark.staging, pytest.mark.timeout(400)]
-PICTURES = 8
-CONTACT = "+33612345601"
-SMALL_STORE = {
-    "AMDA_STORAGE_PRUNE_MODE": "manual",
-    "AMDA_STORAGE_QUOTA_BYTES": str(1 << 20),
-    "AMDA_STORAGE_HIGH_WATER": "0.5",
-    "AMDA_STORAGE_LOW_WATER": "0.3",
-}
-"""A store in which a few pictures are too many; nothing goes by itself."""
 
 
 @contextlib.asynccontextmanager
@@ -36,36 +24,11 @@ async def appliance(**variables: str) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def fill(rig: Rig) -> None:
-    """More is stored than the mark from which on room is made."""
-    for _ in range(PICTURES):
-        sent = ct.Send(
-            account=phone_number(1),
-            contact=CONTACT,
-            kind=ct.SendKind.IMAGE,
-            where=ct.Where.STATUS,
-            size=90_000,
-        )
-        await rig.staging.send(sent)
-
-    async def stored() -> bool:
-        return (await rig.api.status()).media_count == PICTURES
-
-    async with asyncio.timeout(60):
-        await until(stored)
-
-
 async def test_a_day_at_the_terminal(tmp_path: Path) -> None:
-    async with appliance(**SMALL_STORE) as rig, Tmux(tmp_path, rig.environment, 120, 40) as terminal:
+    """`./run-tests long` has sixty sessions."""
+    async with appliance(**story.SMALL_STORE) as rig, Tmux(tmp_path, rig.environment, 120, 40) as terminal:
         await terminal.until("2 of 2 online")
-        await story.link_a_session(rig, terminal)
-        await story.unplug(rig, terminal, story.PHONE.lstrip("+"))
-        assert await story.most_disconnections(terminal, "newcomer") <= 5
-        await fill(rig)
-        await story.make_room(terminal)
-        assert (await rig.api.status()).media_count < PICTURES
-        await story.leave(terminal)
-        assert {view.state for view in await rig.api.sessions()} == {SessionState.ONLINE}
+        await story.day(rig, terminal)
 
 
 @pytest.mark.minio
