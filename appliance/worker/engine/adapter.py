@@ -41,9 +41,10 @@ from appliance.worker.engine.rewind import DecryptionMark, Rewound
 from appliance.worker.engine.translate import CLOSING, REFUSING, SUBSCRIPTIONS, translate
 
 DATABASE: Final = "device.db"
-_DATABASE_OPTIONS: Final = "_journal_mode=WAL&_synchronous=1&_busy_timeout=10000&_cache_size=-512&_foreign_keys=on&_x=1"
+_DATABASE_OPTIONS: Final = "_journal_mode=WAL&_synchronous=1&_busy_timeout=10000&_cache_size=-64&_foreign_keys=on&_x=1"
 """Options of go-sqlite3. `_synchronous=1` (NORMAL) halves linking, which is 812 transactions; what a power cut may take
-from this file, WhatsApp sends again. The last one swallows the `?_foreign_keys=on` that neonize appends."""
+from this file, WhatsApp sends again. `_cache_size=-64` (KiB): the kernel holds the file's pages anyway, and each worker
+would keep them a second time (0.1 MiB). The last one swallows the `?_foreign_keys=on` that neonize appends."""
 CLIENT: Final = b"worker"
 """Name of the one client of this process inside the engine."""
 QR_SIGNAL_S: Final = 30.0

@@ -39,3 +39,20 @@ def test_after_it_the_next_small_objects_come_from_fresh_pages() -> None:
 def test_without_it_they_come_from_holes_between_what_is_there() -> None:
     _, fresh, _ = run("before")
     assert fresh <= 4
+
+
+def test_names_that_were_looked_up_once_are_let_go() -> None:
+    code = """
+import sys
+from appliance.forkserver.shared_memory import freeze
+names = [f"asked for at the start {n}" for n in range(64)]
+before = sum(map(sys.getrefcount, names))
+any([hasattr(sys, name) for name in names])
+held = sum(map(sys.getrefcount, names))
+freeze()
+print(held - before, sum(map(sys.getrefcount, names)) - before)
+"""
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    held, left = map(int, out.split())
+    assert held > 32, "the interpreter remembers lookups with their names"
+    assert left == 0
