@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import random
+from collections import deque
 from typing import Final, NamedTuple
 
 FULL_MINUTES: Final = 5.0
@@ -116,20 +117,27 @@ def gone_s(minutes: float) -> float:
 
 
 class Deck:
-    """Deals sessions so that each comes up once before any comes up again."""
+    """Deals sessions so that each comes up once before any comes up again; nobody more than once in half a deck.
+
+    Otherwise, while few are online (the fork server has just died), these few would be struck again and again, and a
+    session that is closed five times within a minute of its login has to cool down: that is the policy, not a defect.
+    """
 
     def __init__(self, rng: random.Random, sessions: list[str]) -> None:
         self._rng = rng
         self._all = sessions
         self._left: list[str] = []
+        self._latest: deque[str] = deque(maxlen=len(sessions) // 2)
 
     def deal(self, allowed: set[str]) -> str | None:
-        """The next one that is allowed; None if there is none at all."""
+        """The next one that is allowed; None if nobody's turn has come who is."""
         for _ in range(2):
             for position, session in enumerate(self._left):
-                if session in allowed:
+                if session in allowed and session not in self._latest:
+                    self._latest.append(session)
                     return self._left.pop(position)
-            self._left += self._rng.sample(self._all, len(self._all))
+            if len(self._left) < len(self._all):
+                self._left += self._rng.sample(self._all, len(self._all))
         return None
 
     def some(self, share: float) -> list[str]:

@@ -51,4 +51,12 @@ def test_nobody_is_hit_twice_before_everybody_was_hit(seed: int) -> None:
     dealt = [deck.deal(set(sessions)) for _ in sessions]
     assert sorted(str(session) for session in dealt) == sessions
     assert deck.deal(set()) is None
-    assert deck.deal({"s3"}) == "s3"
+    assert deck.deal({str(dealt[-1])}) is None, "not at once again"
+    assert deck.deal({str(dealt[0])}) == dealt[0]
+
+
+@given(seeds, st.lists(st.sets(st.sampled_from([f"s{number}" for number in range(8)])), max_size=60))
+def test_nobody_is_struck_twice_in_half_a_deck(seed: int, online: list[set[str]]) -> None:
+    deck = Deck(random.Random(seed), [f"s{number}" for number in range(8)])
+    dealt = [session for allowed in online if (session := deck.deal(allowed)) is not None]
+    assert all(len(set(dealt[at : at + 5])) == len(dealt[at : at + 5]) for at in range(len(dealt)))
