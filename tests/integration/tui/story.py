@@ -1,4 +1,4 @@
-"""What a person does in a day at the terminal, with a real daemon behind it; told for few sessions and for sixty."""
+"""What a person does in a day at the terminal, with a real daemon behind it."""
 
 from __future__ import annotations
 

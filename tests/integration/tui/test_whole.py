@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from appliance.bench.crowd import Crowd
 from appliance.bench.rig import Rig, phone_number
 from appliance.minio_server import MinioServer
 from tests.integration.tui import story
 from tests.integration.tui.tmux import Tmux
+
+SESSIONS: Final = 60
+"""As many as one appliance is made for."""
 
 pytestmark = [pytest.mark.tmux, pytest.mark.staging, pytest.mark.timeout(400)]
 
@@ -24,11 +29,14 @@ async def appliance(**variables: str) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def test_a_day_at_the_terminal(tmp_path: Path) -> None:
-    """`./run-tests long` has sixty sessions."""
-    async with appliance(**story.SMALL_STORE) as rig, Tmux(tmp_path, rig.environment, 120, 40) as terminal:
-        await terminal.until("2 of 2 online")
-        await story.day(rig, terminal)
+async def test_a_day_at_the_terminal_among_sixty(tmp_path: Path) -> None:
+    async with Rig(variables=story.SMALL_STORE) as rig:
+        crowd = Crowd(rig, SESSIONS)
+        await crowd.link_all()
+        await crowd.all_online()
+        async with Tmux(tmp_path, rig.environment, 120, 40) as terminal:
+            await terminal.until(f"{SESSIONS} of {SESSIONS} online")
+            await story.day(rig, terminal)
 
 
 @pytest.mark.minio

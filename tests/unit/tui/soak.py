@@ -16,6 +16,7 @@ from tui.demo_fleet import Fleet
 from tui.store import Topic
 from tui.words import STATES
 
+DAY_S: Final = 24 * 3600.0
 SPEED: Final = 1000.0
 """Simulated seconds in a second at most."""
 STEP_S: Final = 1.0
