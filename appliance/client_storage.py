@@ -140,6 +140,18 @@ class StorageCalls:
     async def prune(self, request: PruneRequest) -> PruneReport:
         return await self._call("POST", "/v1/storage/prune", PruneReport, request)
 
+    async def begin_prune(self, request: PruneRequest) -> StorageJob:
+        """Begin; follow it with `prune_job`."""
+        return await self._call("POST", "/v1/storage/prune/job", StorageJob, request)
+
+    async def prune_job(self) -> StorageJob | None:
+        """The prune that is under way, or the last one since the daemon started."""
+        return (await self._call("GET", "/v1/storage/prune/job", JobView)).job
+
+    async def stop_prune(self) -> StorageJob | None:
+        """Leave the rest; the job ends soon after."""
+        return (await self._call("DELETE", "/v1/storage/prune/job", JobView)).job
+
     async def removals(self, limit: int = 100) -> list[Removal]:
         """What is no longer stored, newest first."""
         found = await self._call("GET", "/v1/storage/removals", RemovalList, None, {"limit": str(limit)})

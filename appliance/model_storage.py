@@ -116,6 +116,8 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """Session → bytes."""
     used: int
     """Afterwards; of a dry run: what would be left."""
+    stopped: bool = False
+    """Somebody asked for the rest to stay; what is counted here has gone."""
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,16 +174,20 @@ class JobState(enum.StrEnum):
 
 
 class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A check, a cleanup or a move: it takes as long as there are objects."""
+    """A check, a cleanup, a move or a prune: it takes as long as there are objects."""
 
     id: str
     kind: str
-    """check, cleanup or move."""
+    """check, cleanup, move or prune."""
     state: JobState = JobState.RUNNING
     done: int = 0
     """Objects so far, of …"""
     total: int
-    """… so many at the beginning."""
+    """… so many at the beginning; of a prune: that were chosen, 0 until they are."""
+    size_done: int = 0
+    """Bytes so far, of a prune; of …"""
+    size_total: int = 0
+    """… so many."""
     started_at: float
     ended_at: float | None = None
     error: str = ""
@@ -189,6 +195,7 @@ class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
     check: CheckReport | None = None
     move: MoveReport | None = None
     cleanup: CleanupReport | None = None
+    prune: PruneReport | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

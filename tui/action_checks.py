@@ -29,6 +29,14 @@ def subject(situation: Situation) -> str:
     return "" if situation.subject else _("Nothing is under the cursor.")
 
 
+def idle(situation: Situation) -> str:
+    return _("Room is being made already: wait for it, or stop it (c).") if situation.subject else ""
+
+
+def pruning(situation: Situation) -> str:
+    return "" if situation.subject else _("Nothing is being deleted just now.")
+
+
 def can_start(situation: Situation) -> str:
     views = situation.targets
     if all(view.state in (SessionState.NEW, SessionState.NEEDS_PAIRING) for view in views):

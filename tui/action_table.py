@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui.action import Action, Check, Place
-from tui.action_checks import can_restart, can_start, can_stop, live, one, rights, subject, target
+from tui.action_checks import can_restart, can_start, can_stop, idle, live, one, pruning, rights, subject, target
 from tui.text import N_
 
 _CHANGE: Final[tuple[Check, ...]] = (rights, live)
@@ -182,8 +182,18 @@ ACTIONS: Final[tuple[Action, ...]] = (
         label=N_("make room"),
         help=N_("Delete what is too old or too much; what would go is shown first."),
         places=(Place.STORAGE,),
-        checks=_CHANGE,
+        checks=(*_CHANGE, idle),
         rank=1,
+    ),
+    Action(
+        id="stop-prune",
+        keys=("c",),
+        shown="c",
+        label=N_("stop it"),
+        help=N_("Let what is still to go stay: what has gone is gone."),
+        places=(Place.STORAGE,),
+        checks=(*_CHANGE, pruning),
+        rank=2,
     ),
     Action(
         id="acknowledge",

@@ -26,10 +26,11 @@ from appliance.model_history import (
     UptimeSpan,
     UptimeStrip,
 )
-from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
+from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageJob, StorageUsage
 from tui import demo_facts
 from tui.demo_fleet import SLOTS, Fleet
 from tui.demo_machine import MachineCalls, refused
+from tui.demo_prune import DemoPrune
 
 STEP_S: Final = 1.0
 _KEPT: Final = 500
@@ -45,6 +46,7 @@ class DemoApi(MachineCalls):
         self._events: list[EventView] = []
         self._alerts = {alert.id: alert for alert in demo_facts.alarming(fleet)}
         self._silences: list[SilenceView] = []
+        self._prune = DemoPrune(fleet)
         self._at = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -184,7 +186,16 @@ class DemoApi(MachineCalls):
         return demo_facts.usage(self.fleet)
 
     async def prune(self, request: PruneRequest) -> PruneReport:
-        return demo_facts.prune(self.fleet, dry_run=request.dry_run)
+        return demo_facts.prune(self.fleet)
+
+    async def begin_prune(self, request: PruneRequest) -> StorageJob:
+        return self._prune.begin(request)
+
+    async def prune_job(self) -> StorageJob | None:
+        return self._prune.job()
+
+    async def stop_prune(self) -> StorageJob | None:
+        return self._prune.stop()
 
     async def removals(self, limit: int = 100) -> list[Removal]:
         return []

@@ -1,11 +1,9 @@
-"""What the simulated fleet has stored and what of it is alarming: read from its sessions, changed by pruning."""
+"""What the simulated fleet has stored and what of it is alarming: read from its sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
-
-import msgspec
 
 from appliance.model import Category, SessionState
 from appliance.model_history import AlertPhase, AlertRule, AlertSeverity, AlertView
@@ -54,18 +52,14 @@ def usage(fleet: Fleet) -> StorageUsage:
     )
 
 
-def prune(fleet: Fleet, *, dry_run: bool) -> PruneReport:
-    """A twentieth of what each of the ten largest sessions has."""
+def prune(fleet: Fleet) -> PruneReport:
+    """What would go: a twentieth of what each of the ten largest sessions has."""
     largest = sorted(fleet.members.values(), key=lambda member: -member.view.media_bytes)[:10]
     going = {member.view.id: member.view.media_bytes // 20 for member in largest if member.view.media_bytes > 20}
     used = sum(member.view.media_bytes for member in fleet.members.values()) - sum(going.values())
-    if not dry_run:
-        for member in largest:
-            left = member.view.media_bytes - going.get(member.view.id, 0)
-            member.view = msgspec.structs.replace(member.view, media_bytes=left)
     count = 3 * len(going)
     return PruneReport(
-        dry_run=dry_run,
+        dry_run=True,
         objects=count,
         size=sum(going.values()),
         by_reason={"expired": count} if count else {},

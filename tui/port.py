@@ -24,7 +24,7 @@ from appliance.model_history import (
     UptimeSpan,
     UptimeStrip,
 )
-from appliance.model_storage import Pixels, PruneReport, PruneRequest, Removal, StorageUsage
+from appliance.model_storage import Pixels, PruneReport, PruneRequest, Removal, StorageJob, StorageUsage
 from appliance.model_system import SystemView
 
 
@@ -90,6 +90,12 @@ class Api(Protocol):
     async def storage(self) -> StorageUsage: ...
 
     async def prune(self, request: PruneRequest) -> PruneReport: ...
+
+    async def begin_prune(self, request: PruneRequest) -> StorageJob: ...
+
+    async def prune_job(self) -> StorageJob | None: ...
+
+    async def stop_prune(self) -> StorageJob | None: ...
 
     async def removals(self, limit: int = 100) -> list[Removal]: ...
 

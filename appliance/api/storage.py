@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.api.routes import Route, get, post
+from appliance.api.routes import Route, delete, get, post
 from appliance.media.room import MediaRoom
 from appliance.media.settings import StorageKind
 from appliance.media.store import StoreError
@@ -33,6 +33,9 @@ class StorageResource:
         return (
             get("/v1/storage", self.usage),
             post("/v1/storage/prune", self.prune),
+            post("/v1/storage/prune/job", self.begin_prune, status=202),
+            get("/v1/storage/prune/job", self.prune_job),
+            delete("/v1/storage/prune/job", self.stop_prune),
             post("/v1/storage/check", self.check, Scope.ADMIN, status=202),
             post("/v1/storage/cleanup", self.cleanup, Scope.ADMIN, status=202),
             post("/v1/storage/move", self.move, Scope.ADMIN, status=202),
@@ -51,6 +54,21 @@ class StorageResource:
             return await self._room.vault.prune(body)
         except StoreError as error:
             raise unavailable(str(error), "Try again: what was chosen already goes when the store is back.") from error
+
+    async def begin_prune(self, body: PruneRequest) -> StorageJob:
+        """Begin to make room, and be told how far it is: the same as a prune, however long it takes."""
+        return self._room.begin_prune(body)
+
+    async def prune_job(self) -> JobView:
+        """The prune that is under way, or the last one that was begun so, with its report."""
+        return JobView(job=self._room.prunes.last)
+
+    async def stop_prune(self) -> JobView:
+        """Have the prune that is under way leave the rest; what has gone is gone.
+
+        The job ends with its report as soon as the batch that it is at has gone.
+        """
+        return JobView(job=self._room.stop_prune())
 
     async def check(self, body: CheckRequest) -> StorageJob:
         """Begin to compare the index with the store itself; with `repair`, put right what is wrong."""

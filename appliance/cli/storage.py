@@ -7,7 +7,7 @@ import enum
 import re
 import sys
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -28,7 +28,7 @@ from appliance.model import Category
 
 if TYPE_CHECKING:
     from appliance.client import ApplianceClient
-    from appliance.model_storage import CheckReport, PruneReport, StorageJob, StorageUsage
+    from appliance.model_storage import CheckReport, PruneReport, PruneRequest, StorageJob, StorageUsage
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,8 +38,12 @@ class StoreKind(enum.StrEnum):
     S3 = "s3"
 
 
+FOLLOW_FIRST_S: Final = 0.02
+"""Before the second look: most jobs take no time at all. Each pause is twice the one before, up to …"""
 FOLLOW_S: Final = 0.5
-"""How often somebody who waits is told how far it is."""
+"""… so much: how often somebody who waits is told how far it is."""
+BAR: Final = 20
+"""Characters of a bar."""
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 """As `size` prints them."""
 
@@ -92,7 +96,10 @@ def prune(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what age and quota ask for, or what the options name. Pinned items never go."""
+    """Remove what age and quota ask for, or what the options name. Pinned items never go.
+
+    Interrupted (Ctrl-C) it leaves the rest; what has gone is gone.
+    """
     from appliance.cli.history import parse_since
     from appliance.model_storage import PruneRequest
 
@@ -104,7 +111,15 @@ def prune(
         category=category,
         to_size=None if to_size is None else parse_size(to_size),
     )
-    report = with_client(config, lambda client: client.prune(request))
+
+    async def work(client: ApplianceClient) -> PruneReport | None:
+        if dry_run:
+            return await client.prune(request)
+        return (await _follow_prune(client, request, quiet=as_json)).prune
+
+    report = with_client(config, work)
+    if report is None:
+        raise CommandError(_("the prune ended without a report"), _("Try again."))
     if as_json:
         print_json(report)
         return
@@ -117,6 +132,8 @@ def _print_pruned(report: PruneReport) -> None:
     else:
         gone = ngettext("{count} removed", "{count} removed", report.objects)
     print(f"{gone}, {size(report.size)}; {_('{size} left').format(size=size(report.used))}")
+    if report.stopped:
+        print(_("It was stopped: the rest stays until you prune again."))
     rows = [(name, size(count)) for name, count in sorted(report.by_session.items())]
     if rows:
         print_table(_("SESSION|SIZE"), rows, "")
@@ -221,12 +238,12 @@ def move(
 
 @app.command()
 def job(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """The check, cleanup or move that is under way, or the last one."""
-    found = with_client(config, lambda client: client.storage_job())
+    """The check, cleanup, move or prune that is under way, or the last one."""
+    found = with_client(config, _latest)
     if as_json:
         print_json(found)
     elif found is None:
-        print(_("There was no check, no cleanup and no move since the daemon started."))
+        print(_("There was no check, no cleanup, no move and no prune since the daemon started."))
     else:
         words = _("{kind}  {state}  {done} of {total} objects  since {time}")
         since = clock(found.started_at)
@@ -267,29 +284,68 @@ def refusals(
         print(_("(make room: amda storage prune, or raise storage.quota_bytes)"), file=sys.stderr)
 
 
-async def _follow(client: ApplianceClient, begin: Awaitable[StorageJob], *, quiet: bool) -> StorageJob:
+async def _latest(client: ApplianceClient) -> StorageJob | None:
+    """What is under way comes before what has ended, then the newer one."""
+    found = [job for job in (await client.storage_job(), await client.prune_job()) if job is not None]
+    return max(found, key=lambda job: (job.ended_at is None, job.started_at), default=None)
+
+
+async def _follow_prune(client: ApplianceClient, request: PruneRequest, *, quiet: bool) -> StorageJob:
+    """Until it ends. Whoever interrupts it has the rest stay."""
+    try:
+        return await _follow(client, client.begin_prune(request), client.prune_job, quiet=quiet)
+    except asyncio.CancelledError:
+        await client.stop_prune()
+        raise
+
+
+async def _follow(
+    client: ApplianceClient,
+    begin: Awaitable[StorageJob],
+    look: Callable[[], Awaitable[StorageJob | None]] | None = None,
+    *,
+    quiet: bool,
+) -> StorageJob:
     """Until the job ends, with its progress on standard error. Raises CommandError if it failed."""
     from appliance.model_storage import JobState
 
     started = await begin
     show = sys.stderr.isatty() and not quiet
+    pause = FOLLOW_FIRST_S
     while True:
-        found = await client.storage_job()
+        found = await (look or client.storage_job)()
         if found is None or found.id != started.id:
             remedy = _("Give the same command again: it goes on.")
             raise CommandError(_("the daemon was restarted meanwhile"), remedy)
         if show:
-            words = _("{kind}: {done} of {total} objects").format(kind=found.kind, done=found.done, total=found.total)
-            print(f"\r{words} ", end="", file=sys.stderr, flush=True)
+            print(f"\r{_progress(found)} ", end="", file=sys.stderr, flush=True)
         if found.state is not JobState.RUNNING:
             break
-        await asyncio.sleep(FOLLOW_S)
+        await asyncio.sleep(pause)
+        pause = min(FOLLOW_S, 2 * pause)
     if show:
         print(file=sys.stderr)
     if found.state is JobState.FAILED:
         reason, _semicolon, remedy = found.error.partition("; ")
         raise CommandError(reason, remedy)
     return found
+
+
+def _progress(job: StorageJob) -> str:
+    """How far it is, as one line; with a bar where bytes are known.
+
+    >>> from appliance.model_storage import StorageJob
+    >>> _progress(StorageJob(id="", kind="move", done=1, total=4, started_at=0))
+    'move: 1 of 4 objects'
+    >>> _progress(StorageJob(id="", kind="prune", done=1, total=4, size_done=300, size_total=600, started_at=0))
+    'prune: 1 of 4 objects [##########..........] 300 B of 600 B'
+    """
+    words = _("{kind}: {done} of {total} objects").format(kind=job.kind, done=job.done, total=job.total)
+    if not job.size_total:
+        return words
+    full = BAR * job.size_done // job.size_total
+    sizes = _("{done} of {total}").format(done=size(job.size_done), total=size(job.size_total))
+    return f"{words} [{'#' * full}{'.' * (BAR - full)}] {sizes}"
 
 
 def parse_size(text: str) -> int:

@@ -14,11 +14,16 @@ import structlog
 
 from appliance.media.audit import Progress
 from appliance.media.store import ContentChangedError, StoreError
-from appliance.model_storage import CheckReport, CleanupReport, JobState, MoveReport, StorageJob
+from appliance.model_storage import CheckReport, CleanupReport, JobState, MoveReport, PruneReport, StorageJob
 from appliance.problems import conflict
 
-Report = CheckReport | CleanupReport | MoveReport
-_FIELDS: dict[type[Report], str] = {CheckReport: "check", CleanupReport: "cleanup", MoveReport: "move"}
+Report = CheckReport | CleanupReport | MoveReport | PruneReport
+_FIELDS: dict[type[Report], str] = {
+    CheckReport: "check",
+    CleanupReport: "cleanup",
+    MoveReport: "move",
+    PruneReport: "prune",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +31,9 @@ _log = structlog.get_logger(__name__)
 class StorageJobs:
     """Close it with `close()`: a job that is under way ends where it is, and may be started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        """`command`: what shows how far it is."""
+        self._command = command
         self._task: asyncio.Task[None] | None = None
         self.last: StorageJob | None = None
         """The one that is under way, or the last one; None: there was none since the daemon started."""
@@ -34,7 +41,7 @@ class StorageJobs:
     def start(self, kind: str, total: int, step: Callable[[Progress], Awaitable[Report]]) -> StorageJob:
         """Begin. Raises ProblemError 409 if another one is under way."""
         if self._task is not None and not self._task.done() and self.last is not None:
-            raise conflict(f"A {self.last.kind} of the storage is under way.", "Wait for it: amda storage job")
+            raise conflict(f"A {self.last.kind} of the storage is under way.", f"Wait for it: {self._command}")
         self.last = StorageJob(id=uuid.uuid4().hex, kind=kind, total=total, started_at=time.time())
         self._task = asyncio.create_task(self._run(step), name=f"storage {kind}")
         return self.last
@@ -56,6 +63,10 @@ class StorageJobs:
             raise
         else:
             self._change(state=JobState.DONE, ended_at=time.time(), **{_FIELDS[type(report)]: report})
+
+    def tell(self, *, done: int, total: int, size_done: int, size_total: int) -> None:
+        """How far it is, of a job that learns only on its way how much it has to do."""
+        self._change(done=done, total=total, size_done=size_done, size_total=size_total)
 
     def _progress(self, done: int) -> None:
         self._change(done=done)

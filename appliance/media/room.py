@@ -21,6 +21,7 @@ from appliance.media.index import MediaIndex
 from appliance.media.intake import MediaIntake
 from appliance.media.jobs import StorageJobs
 from appliance.media.mover import Mover
+from appliance.media.pruning import Pruning
 from appliance.media.settings import StorageKind
 from appliance.media.store import StoreError
 from appliance.media.stores import open_store
@@ -64,7 +65,10 @@ class MediaRoom:
             lambda: self.keeper.trouble or self._full_disk(),  # nothing is made smaller for a store that is away
         )
         self.aside = SetAside(paths.sessions, self.index, self.intake.hint)
-        self.jobs = StorageJobs()
+        self.jobs = StorageJobs("amda storage job")
+        self.prunes = StorageJobs("amda storage job")
+        """By themselves: what is full cannot wait for a check of everything."""
+        self._pruning = Pruning()
         self._mover = Mover(
             *(self.vault, self.auditor, self.holdings),
             database.path,
@@ -119,6 +123,8 @@ class MediaRoom:
         finally:
             await room.compressor.close()  # after `intake.run()` has ended
             await room.jobs.close()
+            room.stop_prune()
+            await room.prunes.close()
             await room.vault.store.close()
 
     def _full_disk(self) -> str:
@@ -152,6 +158,26 @@ class MediaRoom:
             return CleanupReport(dry_run=dry_run, check=check, prune=prune)
 
         return self.jobs.start("cleanup", await self.holdings.count(), cleanup)
+
+    def begin_prune(self, request: PruneRequest) -> StorageJob:
+        """Raises ProblemError 409 if another one is under way."""
+        course = Pruning(self._tell)
+        begun = self.prunes.start("prune", 0, lambda _progress: self.vault.prune(request, course))
+        self._pruning = course
+        return begun
+
+    def stop_prune(self) -> StorageJob | None:
+        """The prune that is under way leaves the rest after what it is at; the job ends a little later."""
+        self._pruning.stop()
+        return self.prunes.last
+
+    def _tell(self, course: Pruning) -> None:
+        self.prunes.tell(
+            done=course.objects,
+            total=course.objects_planned,
+            size_done=course.size,
+            size_total=course.size_planned,
+        )
 
     async def begin_move(self, to: StorageKind, *, remove_old: bool) -> StorageJob:
         """Raises ProblemError: 409 if something of the kind is under way, 400 if settings of that store are missing."""

@@ -24,6 +24,7 @@ from appliance.media.index import MediaIndex, StoredAs
 from appliance.media.keys import session_of
 from appliance.media.policy import Holding
 from appliance.media.pruner import Plan, Pruner
+from appliance.media.pruning import Pruning
 from appliance.media.settings import PruneMode, StorageSettings
 from appliance.media.store import ContentChangedError, ObjectStore, StoreError
 from appliance.model import MediaView
@@ -220,26 +221,20 @@ class Vault:
             await self._clear_up()
 
     @_whole
-    async def prune(self, request: PruneRequest) -> PruneReport:
-        """Remove what the request asks for, or only tell. Raises StoreError when the store is away: what could not be
-        deleted counts until it is."""
+    async def prune(self, request: PruneRequest, course: Pruning | None = None) -> PruneReport:
+        """Remove what the request asks for, or only tell; `course` is told how far it is, and may stop it. Raises
+        StoreError when the store is away: what could not be deleted counts until it is."""
+        course = course or Pruning()
         async with self._lock:
             plan = await self._pruner.asked(self._used, self._settings, request, self._foreign)
-            before = self.used
-            if not request.dry_run:
-                await self._carry_out(plan)
-        size = sum(holding.size for found in plan.values() for holding in found)
-        by_session: collections.Counter[str] = collections.Counter()
-        for holding in (holding for found in plan.values() for holding in found):
-            by_session[holding.session] += holding.size
-        report = PruneReport(
-            dry_run=request.dry_run,
-            objects=sum(len(found) for found in plan.values()),
-            size=size,
-            by_reason={reason: len(found) for reason, found in plan.items() if found},
-            by_session=dict(by_session),
-            used=before - size if request.dry_run else self.used,
-        )
+            course.begin(plan)
+            if request.dry_run:
+                for reason, found in plan.items():
+                    course.gone(reason, found)
+            else:
+                await self._carry_out(plan, course)
+            used = self.used - course.size if request.dry_run else self.used
+        report = course.report(dry_run=request.dry_run, used=used)
         if report.objects and not request.dry_run:
             _log.info("media pruned", objects=report.objects, bytes=report.size, reasons=report.by_reason)
             await self._bus.publish("media.pruned", objects=report.objects, size=report.size)
@@ -334,11 +329,15 @@ class Vault:
             return f"the storage quota ({self._settings.quota_bytes} bytes)"
         return None
 
-    async def _carry_out(self, plan: Plan) -> None:
+    async def _carry_out(self, plan: Plan, course: Pruning | None = None) -> None:
         for reason, found in plan.items():
-            for batch in _batches([holding.key for holding in found]):
-                await self._release(batch, reason)
+            for batch in _batches(found):
+                if course is not None and course.stopped:
+                    return
+                await self._release([holding.key for holding in batch], reason)
                 await self._clear_up()
+                if course is not None:
+                    course.gone(reason, batch)
 
     async def _release(self, keys: Sequence[str], reason: str, *, even_pinned: bool = False) -> int:
         count = 0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from appliance.client import ClientError
 from appliance.model import Category, SessionView
-from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageUsage
+from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageJob, StorageUsage
 from tui.actions import Place
 from tui.edit import Editor
 from tui.paint import Ground, Line, Pen, Tone, bar, rule
+from tui.port import Api
 from tui.scene import Scene
 from tui.screens.page import Deed, Page, moved, scrolled
 from tui.screens.session_parts import CATEGORIES
+from tui.screens.storage_prune import FOLLOW_S, ended, going, progress
+from tui.store import Topic
 from tui.text import N_, _, ngettext
 from tui.words import collation, lasting, moment, size
 
@@ -42,9 +48,33 @@ class StoragePage(Page):
         self._editor: Editor | None = None
         self._rows: list[str] = []
         self._busy = ""
+        self._course: StorageJob | None = None
+        """The prune that is under way, whoever has begun it."""
+        self._mine = ""
+        """The one that was begun here, until its end was told."""
 
     def deeds(self) -> dict[str, Deed]:
-        return {"sort": self._sort, "reverse": self._turn, "filter": self._filter, "prune": self._prune}
+        return {
+            "sort": self._sort,
+            "reverse": self._turn,
+            "filter": self._filter,
+            "prune": self._prune,
+            "stop-prune": self._stop,
+        }
+
+    def subject(self) -> str | None:
+        """The prune that can be stopped."""
+        return self._course.id if self._course is not None else None
+
+    async def live(self, api: Api) -> None:
+        """Somebody else's prune, as long as it is under way."""
+        while not self._mine and going(job := await api.prune_job()):
+            self._course = job
+            self.tui.repaint()
+            await asyncio.sleep(FOLLOW_S)
+        if not self._mine and self._course is not None:
+            self._course = None
+            self.tui.load(self)
 
     async def load(self) -> None:
         self._usage = await self.tui.ask(lambda api: api.storage())
@@ -80,7 +110,8 @@ class StoragePage(Page):
         self._rows = ranked(usage, scene, self._words, self._order, reverse=self._reverse)
         if self._rows and self._cursor not in self._rows:
             self._cursor = self._rows[0]
-        top = [*gauge(usage, scene, width, self._busy), *categories(usage, scene, width)]
+        course = None if self._course is None else progress(self._course, scene, width)
+        top = [*gauge(usage, scene, width, self._busy, course), *categories(usage, scene, width)]
         below = removal_lines(self._removals, scene, width) if height - len(top) > REMOVALS + 8 else []
         self._room = max(1, height - len(top) - len(below) - 2)
         self._top = scrolled(self._top, self._index(), len(self._rows), self._room)
@@ -118,14 +149,30 @@ class StoragePage(Page):
         question = Confirm(title, preview(report), _names(report), _("delete"))
         if not await self.tui.push_screen_wait(question):
             return
-        self._busy = _("Making room …")
-        self.tui.repaint()
-        done = await self.tui.change(lambda api: api.prune(PruneRequest()), "")
-        self._busy = ""
-        if done is not None:
-            text = _("Deleted: {size}; {used} are left.").format(size=size(done.size), used=size(done.used))
-            self.tui.say(text, Tone.OK)
+        begun = await self.tui.change(lambda api: api.begin_prune(PruneRequest()), "")
+        if begun is not None:
+            await self._follow(begun)
+
+    async def _follow(self, begun: StorageJob) -> None:
+        """Until it ends, whatever screen is looked at meanwhile; over a loss of the connection, too."""
+        self._course, self._mine = begun, begun.id
+        job: StorageJob | None = begun
+        while job is not None and job.id == begun.id and going(job):
+            self._course = job
+            self.tui.repaint()
+            await asyncio.sleep(FOLLOW_S)
+            with contextlib.suppress(ClientError):  # the banner says that the appliance is away
+                job = await self.tui.ask(lambda api: api.prune_job())
+        self._course, self._mine = None, ""
+        self.tui.say(*ended(job, begun.id))
+        self.tui.hurry(Topic.SESSIONS, Topic.STATUS, Topic.STORAGE)
         self.tui.load(self)
+
+    async def _stop(self) -> None:
+        """What has gone is gone; the rest stays."""
+        await self.tui.change(
+            lambda api: api.stop_prune(), _("The rest stays; what is being deleted just now still goes.")
+        )
 
     # ---- how it looks
 
@@ -170,8 +217,8 @@ def _name(session: str, scene: Scene) -> str:
     return session if view is None else view.name
 
 
-def gauge(usage: StorageUsage, scene: Scene, width: int, busy: str) -> list[Line]:
-    """How full, how fast it fills, and what happens when it is full."""
+def gauge(usage: StorageUsage, scene: Scene, width: int, busy: str, course: Line | None = None) -> list[Line]:
+    """How full, how fast it fills, and what happens when it is full; while room is made: how far that is."""
     tone = Tone.BAD if usage.share >= 1 else Tone.WARN if usage.share >= FULL else Tone.BAR
     words = f" {size(usage.used)} / {size(usage.quota)}  {100 * usage.share:.0f} %"
     first = Pen(scene.glyphs).put(" ").spans(bar(usage.share, max(10, width - len(words) - 2), scene.glyphs, tone))
@@ -185,7 +232,7 @@ def gauge(usage: StorageUsage, scene: Scene, width: int, busy: str) -> list[Line
     saved = usage.original_size - usage.used
     if saved > 0 and not busy and width >= 120:
         second.put(dot + _("{size} saved by compression").format(size=size(saved)), Tone.DIM)
-    return [first.put(words, Tone.STRONG).line(width), second.line(width)]
+    return [first.put(words, Tone.STRONG).line(width), course or second.line(width)]
 
 
 def categories(usage: StorageUsage, scene: Scene, width: int) -> list[Line]:

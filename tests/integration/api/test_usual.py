@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,9 @@ from appliance.api.gatekeeper import leads_elsewhere
 from appliance.client import ApiError
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media import vault
 from appliance.model_api import Scope
-from appliance.model_storage import CleanupReport, JobState
+from appliance.model_storage import CleanupReport, JobState, PruneRequest
 from appliance.redis_server import RedisServer
 from tests.integration.api.test_doors import Doors, open_doors
 from tests.integration.daemon.rig import DATA
@@ -150,3 +151,45 @@ def test_paths_that_lead_elsewhere(path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/v1/media/a-b_c", "/v1/media/..a", "/v1/history.csv", "/v1/a...b", "/v1/é"])
 def test_paths_that_do_not(path: str) -> None:
     assert not leads_elsewhere(path)
+
+
+async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One batch is held up on its way to the store: the job says how far it is, refuses a second one, and can be
+    stopped; a token that may only read may look."""
+    monkeypatch.setattr(vault, "_BATCH", 1)
+    for number in range(3):
+        await doors.rig.capture("one", f"M{number}", DATA + bytes([number]))
+    store, begun, go_on = doors.rig.media.vault.store, asyncio.Event(), asyncio.Event()
+    delete = store.delete
+
+    async def slowly(keys: Sequence[str]) -> None:
+        begun.set()
+        await go_on.wait()
+        await delete(keys)
+
+    monkeypatch.setattr(store, "delete", slowly)
+    assert await doors.client.prune_job() is None
+    begin = await doors.client.begin_prune(PruneRequest(session="one"))
+    async with asyncio.timeout(15):
+        await begun.wait()
+        under_way = await doors.client.prune_job()
+        with pytest.raises(ApiError, match="A prune of the storage is under way"):
+            await doors.client.begin_prune(PruneRequest())
+        reader = await doors.token(Scope.READ)
+        assert await doors.status(reader, "GET", "/v1/storage/prune/job") == 200
+        assert await doors.status(reader, "DELETE", "/v1/storage/prune/job") == 403
+        assert await doors.status(reader, "POST", "/v1/storage/prune/job", {}) == 403
+        await doors.client.stop_prune()
+        go_on.set()
+        while True:
+            job = await doors.client.prune_job()
+            if job is None or job.state is not JobState.RUNNING:
+                break
+            await asyncio.sleep(0.02)
+    assert under_way is not None
+    assert (under_way.id, under_way.kind, under_way.done, under_way.total) == (begin.id, "prune", 0, 3)
+    assert under_way.size_total == 3 * (len(DATA) + 1)
+    assert job is not None
+    assert job.prune is not None
+    assert (job.state, job.done, job.prune.objects, job.prune.stopped) == (JobState.DONE, 1, 1, True)
+    assert (await doors.client.status()).media_count == 2

@@ -50,6 +50,7 @@ async def test_pin_prune_delete_and_what_is_told_of_it(api_rig: ApiRig, amda: Am
     assert "one      view-once" in out
     assert (await amda("media", "unpin", first))[0] == 0
     assert (await amda("storage", "prune", "--to-size", "0"))[1].startswith("1 removed")
+    assert (await amda("storage", "job"))[1].startswith("prune  done  1 of 1 objects")
     assert (await amda("storage", "refusals"))[1] == "Nothing was refused.\n"
 
 
@@ -94,7 +95,7 @@ async def test_check_tells_what_differs_with_its_exit_status_and_repairs(api_rig
         await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
     assert (await amda("storage", "job"))[:2] == (
         0,
-        "There was no check, no cleanup and no move since the daemon started.\n",
+        "There was no check, no cleanup, no move and no prune since the daemon started.\n",
     )
     status, out, _ = await amda("storage", "check", "--hashes", "--json")
     assert (status, json.loads(out)["objects"], json.loads(out)["damaged"]) == (0, 3, 0)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from appliance.database import Database
+from appliance.media import vault
+from appliance.media.pruning import Pruning
 from appliance.media.settings import PruneMode
 from appliance.media.store import StoreError
 from appliance.media.vault import NoRoomError
@@ -151,6 +153,29 @@ async def test_what_cannot_be_deleted_goes_on_counting(make: Make, monkeypatch: 
     await rig.restart()
     assert rig.vault.used == 0
     assert await _keys(rig) == set()
+
+
+async def test_a_prune_says_how_far_it_is_and_leaves_the_rest_when_it_is_stopped(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault, "_BATCH", 2)
+    rig = await make()
+    for _ in range(6):
+        await rig.add("one", 1000)
+    seen: list[tuple[int, int, int, int]] = []
+
+    def told(course: Pruning) -> None:
+        seen.append((course.objects, course.objects_planned, course.size, course.size_planned))
+        if course.objects == 4:
+            course.stop()
+
+    report = await rig.vault.prune(PruneRequest(session="one"), Pruning(told))
+    assert seen == [(0, 6, 0, 6000), (2, 6, 2000, 6000), (4, 6, 4000, 6000)]
+    assert (report.stopped, report.objects, report.size, report.used) == (True, 4, 4000, 2000)
+    assert (report.by_reason, report.by_session) == ({"asked": 4}, {"one": 4000})
+    assert rig.vault.used == bytes_below(rig.settings.path) == 2000
+    rest = await rig.vault.prune(PruneRequest(session="one"))
+    assert (rest.stopped, rest.objects, rest.used) == (False, 2, 0)
 
 
 async def test_caller_that_is_cancelled_leaves_the_counts_right(make: Make) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -76,6 +77,16 @@ async def _qr(app: AmdaTui, pilot: Run, api: StillApi) -> None:
     await until(pilot, lambda: len(app.page.copyable()) > 20)
 
 
+async def _pruning(app: AmdaTui, pilot: Run, api: StillApi) -> None:
+    """Room is being made, and a part has gone."""
+    await pilot.press("3", "x")
+    await until(pilot, lambda: app.screen is not app.screen_stack[0])
+    await pilot.press("y")
+    await until(pilot, lambda: app.page.subject() is not None)
+    await api.later(3)
+    await until(pilot, lambda: re.search(r"11 \w+ 30", picture(app)) is not None)
+
+
 def _unpaused(then: Step) -> Step:
     async def step(app: AmdaTui, pilot: Run, api: StillApi) -> None:
         await pilot.press("z")
@@ -105,6 +116,7 @@ SCREENS: Final[dict[str, Step]] = {
     "paused": keys("z"),
     "code": _unpaused(_code),
     "qr": _qr,
+    "storage-prune": _pruning,
 }
 """In the order in which a person gets from one to the next."""
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import PairingState, PairingView, PairMethod, SessionState
 from appliance.model_history import HourCount
+from appliance.model_storage import JobState, PruneRequest, StorageJob
 from appliance.sessions.reasons import DisconnectReason
 from tests.unit.tui.facts import NOW, scene_of, session
 from tests.unit.tui.test_app import Run, picture, running, until
 from tui.actions import Place
 from tui.app import AmdaTui
 from tui.bigtype import HEIGHT, dots, halves, large
-from tui.paint import PLAIN_GLYPHS, RICH_GLYPHS, Ground, width_of
+from tui.paint import PLAIN_GLYPHS, RICH_GLYPHS, Ground, Tone, width_of
 from tui.screens import pairing
 from tui.screens.history import hour_chart
 from tui.screens.session import TITLES, SessionPage
+from tui.screens.storage_prune import ended
 from tui.words import REASONS
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 50)]
@@ -235,8 +238,53 @@ async def test_room_is_made_after_a_look_at_what_would_go() -> None:
         await pilot.press("x")
         await until(pilot, lambda: "30 items go" in picture(app))
         await pilot.press("y")
+        await until(pilot, lambda: "Making room" in picture(app))
+        await api.later(4)
+        await until(pilot, lambda: "15 of 30 items" in picture(app))
+        await pilot.press("x")
+        await until(pilot, lambda: "Room is being made already" in picture(app))
+        await pilot.press("1")
+        await api.later(4)
         await until(pilot, lambda: "Deleted: " in picture(app))
         assert (await api.storage()).used < before
+
+
+async def test_making_room_is_stopped_and_what_has_gone_is_said() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("3", "c")
+        await until(pilot, lambda: "Nothing is being deleted just now." in picture(app))
+        await pilot.press("x")
+        await until(pilot, lambda: "30 items go" in picture(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "Making room" in picture(app))
+        await api.later(2)
+        await until(pilot, lambda: "8 of 30 items" in picture(app))
+        await pilot.press("c")
+        await until(pilot, lambda: "Stopped: the rest stays." in picture(app))
+        assert "Making room" not in picture(app)
+        job = await api.prune_job()
+        assert job is not None
+        assert job.prune is not None
+        assert (job.prune.objects, job.prune.stopped) == (8, True)
+
+
+async def test_the_prune_of_somebody_else_is_shown_with_how_far_it_is() -> None:
+    async with running() as (app, pilot, api):
+        await api.begin_prune(PruneRequest())
+        await api.later(2)
+        await pilot.press("3")
+        await until(pilot, lambda: "8 of 30 items" in picture(app))
+        await api.later(6)
+        await until(pilot, lambda: "Making room" not in picture(app) and "grows" in picture(app))
+
+
+async def test_an_appliance_that_starts_anew_forgets_what_was_still_to_go() -> None:
+    begun = StorageJob(id="a", kind="prune", total=4, started_at=NOW)
+    other = StorageJob(id="b", kind="prune", total=4, started_at=NOW)
+    for now in (None, other):
+        assert "was started anew meanwhile" in ended(now, begun.id)[0]
+    failed = msgspec.structs.replace(begun, state=JobState.FAILED, error="the store is away")
+    assert ended(failed, "a") == ("the store is away", Tone.BAD)
 
 
 async def test_the_gauge_of_the_header_is_that_of_the_storage() -> None:
