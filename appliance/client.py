@@ -84,8 +84,10 @@ class ApiError(ClientError):
 class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
     """An asynchronous context manager. Every method raises `ApiError` or `NotRunningError`."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, token: str | None = None) -> None:
+        """`token`: what it counts as instead of the local user."""
         self._socket = socket
+        self._token = token
         self._folder_fd = -1
 
     async def __aenter__(self) -> Self:
@@ -324,7 +326,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         data = None if body is None else msgspec.json.encode(body)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                opened = client_wire.request(place, method, path, query, data, REQUEST_S)
+                opened = client_wire.request(place, method, path, query, data, REQUEST_S, self._token)
                 response = await stack.enter_async_context(opened)
                 if not endless or response.status >= 400:
                     async with asyncio.timeout(REQUEST_S):

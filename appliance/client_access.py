@@ -11,6 +11,7 @@ from appliance.client_wire import Query
 from appliance.model_access import (
     AuditEntry,
     AuditPage,
+    CallerView,
     Door,
     NewToken,
     TokenList,
@@ -48,6 +49,10 @@ class AccessCalls:
         query: Query | None = None,
     ) -> T:
         raise NotImplementedError
+
+    async def caller(self) -> CallerView:
+        """Who we are to the API, and what we may do."""
+        return await self._call("GET", "/v1/caller", CallerView)
 
     async def create_token(
         self, name: str, scope: Scope = Scope.READ, *, session: str | None = None, expires_in_s: float | None = None

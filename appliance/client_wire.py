@@ -82,7 +82,7 @@ class Response:
 
 @contextlib.asynccontextmanager
 async def request(
-    socket: str, method: str, path: str, query: Query, body: bytes | None, timeout_s: float
+    socket: str, method: str, path: str, query: Query, body: bytes | None, timeout_s: float, token: str | None = None
 ) -> AsyncIterator[Response]:
     """Ask once, on a connection of its own. `timeout_s`: until the headers have arrived.
 
@@ -92,7 +92,7 @@ async def request(
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(socket, limit=_PIECE_BYTES)
-            writer.write(_head(method, path, query, body) + (body or b""))
+            writer.write(_head(method, path, query, body, token) + (body or b""))
             await writer.drain()
             response = await _response(reader)
         yield response
@@ -103,9 +103,11 @@ async def request(
                 await writer.wait_closed()
 
 
-def _head(method: str, path: str, query: Query, body: bytes | None) -> bytes:
+def _head(method: str, path: str, query: Query, body: bytes | None, token: str | None) -> bytes:
     target = quote(path, safe="/") + (f"?{urlencode(query)}" if query else "")
     content = "" if body is None else f"{_JSON_HEADERS}Content-Length: {len(body)}\r\n"
+    if token is not None:
+        content += f"Authorization: Bearer {token}\r\n"
     return f"{method} {target} HTTP/1.1\r\nHost: amda\r\nConnection: close\r\n{content}\r\n".encode()
 
 

@@ -93,6 +93,17 @@ class Door(enum.StrEnum):
     TCP = "tcp"
 
 
+class CallerView(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes a call."""
+
+    who: str
+    """`token:<name>`, or `user:<name>` of the local user."""
+    door: Door
+    scope: Scope
+    session: str | None
+    """The only one that this caller may deal with; None: all."""
+
+
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every condition must hold; times are seconds since the epoch, `until` is exclusive."""
 

@@ -34,6 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     theme: str | None = None
     language: str | None = None
     read_only: bool = False
+    token: Path | None = None
     sessions: int = _DEMO_SESSIONS
 
 
@@ -58,6 +59,8 @@ def parse(arguments: list[str]) -> Options:
     made.add_argument("--theme", choices=THEMES, default=None, help=_("colours; otherwise dark (NO_COLOR: plain)"))
     made.add_argument("--language", metavar="LL", help=_("en or fr; otherwise by the locale"))
     made.add_argument("--read-only", action="store_true", help=_("look, and change nothing"))
+    token = _("file with a token of the API: what it may, instead of what this user may")
+    made.add_argument("--token", type=Path, metavar="FILE", help=token)
     simulated = _("how many the demo simulates")
     made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help=simulated)
     return Options(**vars(made.parse_args(arguments)))
@@ -107,7 +110,21 @@ def _door(options: Options) -> Door:
         socket = options.socket or api_socket(options.config)
     except PlaceError as error:
         raise _UsageError(str(error)) from error
-    return lambda: ApplianceClient(socket)
+    token = None if options.token is None else _token(options.token)
+    return lambda: ApplianceClient(socket, token)
+
+
+def _token(file: Path) -> str:
+    """Raises _UsageError."""
+    from tui.text import _
+
+    try:
+        words = file.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UsageError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    if len(words) != 1 or not words[0].isascii():
+        raise _UsageError(_("{file} does not hold a token and nothing else").format(file=file))
+    return words[0]
 
 
 async def _run(door: Door, options: Options) -> None:

@@ -32,7 +32,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     targets: Sequence[SessionView] = ()
     subject: str | None = None
     live: bool = True
-    read_only: bool = False
+    read_only: str = ""
+    """Why nothing may be changed; empty: it may."""
+    only_looks: bool = False
+    """The appliance itself would refuse it."""
 
 
 Check = Callable[[Situation], str]

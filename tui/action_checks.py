@@ -14,7 +14,7 @@ def live(situation: Situation) -> str:
 
 
 def rights(situation: Situation) -> str:
-    return _("You may look, but not change anything here.") if situation.read_only else ""
+    return situation.read_only
 
 
 def target(situation: Situation) -> str:
@@ -35,6 +35,11 @@ def idle(situation: Situation) -> str:
 
 def pruning(situation: Situation) -> str:
     return "" if situation.subject else _("Nothing is being deleted just now.")
+
+
+def examine(situation: Situation) -> str:
+    """The doctor reads more than others may see; it changes nothing."""
+    return situation.read_only if situation.only_looks else ""
 
 
 def can_start(situation: Situation) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from tui.action import Action, Check, Place
-from tui.action_checks import can_restart, can_start, can_stop, idle, live, one, pruning, rights, subject, target
+from tui.action_checks import (
+    can_restart,
+    can_start,
+    can_stop,
+    examine,
+    idle,
+    live,
+    one,
+    pruning,
+    rights,
+    subject,
+    target,
+)
 from tui.text import N_
 
 _CHANGE: Final[tuple[Check, ...]] = (rights, live)
@@ -312,7 +324,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         label=N_("examine"),
         help=N_("Have the doctor look at everything again; it takes some seconds."),
         places=(Place.SYSTEM,),
-        checks=(live,),
+        checks=(examine, live),
         rank=1,
     ),
     Action(

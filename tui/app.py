@@ -121,7 +121,19 @@ class AmdaTui(App[None], inherit_bindings=False):
         store = self._frozen or self._store
         now = self._frozen_at if self._frozen else self.clock()
         paused = self._frozen is not None
-        return Scene(store=store, now=now, glyphs=self._glyphs, paused=paused, read_only=self._read_only)
+        return Scene(store=store, now=now, glyphs=self._glyphs, paused=paused, read_only=bool(self.why_read_only()))
+
+    def why_read_only(self) -> str:
+        """Why nothing may be changed from here; empty: it may."""
+        if self._read_only:
+            return _("You may look, but not change anything here: it was started with --read-only.")
+        caller = self._store.caller
+        if caller is None or not self._store.only_looks:
+            return ""
+        words = _(
+            "You may look, but not change anything here: to the appliance you are {who}, with the right to {scope}."
+        )
+        return words.format(who=caller.who, scope=caller.scope)
 
     @property
     def page(self) -> Page:
@@ -137,7 +149,8 @@ class AmdaTui(App[None], inherit_bindings=False):
             targets=self.page.targets(),
             subject=self.page.subject(),
             live=self._store.link is Link.LIVE,
-            read_only=self._read_only,
+            read_only=self.why_read_only(),
+            only_looks=self._store.only_looks,
         )
 
     async def ask(self, call: Callable[[Api], Awaitable[T]]) -> T:

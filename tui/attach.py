@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, TypeVar
 
 from appliance.client import ApiError, ClientError
+from appliance.model_access import CallerView
 from appliance.model_history import UptimeSpan
 from tui.port import Api, Door
 from tui.store import Link, Outcome, Snapshot, Store, Topic
@@ -154,7 +155,15 @@ async def until_one_ends(*works: Coroutine[object, object, None]) -> None:
 async def take_snapshot(api: Api) -> Snapshot:
     """The number is read first: what happens meanwhile is applied once more, which changes nothing."""
     status = await api.status()
-    return Snapshot(status=status, sessions=await api.sessions(), seq=status.last_event)
+    sessions, caller = await asyncio.gather(api.sessions(), _caller(api))
+    return Snapshot(status=status, sessions=sessions, seq=status.last_event, caller=caller)
+
+
+async def _caller(api: Api) -> CallerView | None:
+    try:
+        return await api.caller()
+    except ApiError:  # of a release that does not say it
+        return None
 
 
 async def _sessions(api: Api, store: Store, now: float) -> None:

@@ -11,7 +11,8 @@ from typing import Final, Self
 import msgspec
 
 from appliance.model import Category, EventView, PairingView, PairMethod, SessionView
-from appliance.model_api import MediaPage, Removed, StatusView
+from appliance.model_access import CallerView, Door
+from appliance.model_api import MediaPage, Removed, Scope, StatusView
 from appliance.model_history import (
     AlertRule,
     AlertView,
@@ -47,6 +48,8 @@ class DemoApi(MachineCalls):
         self._alerts = {alert.id: alert for alert in demo_facts.alarming(fleet)}
         self._silences: list[SilenceView] = []
         self._prune = DemoPrune(fleet)
+        self.scope = Scope.ADMIN
+        """What whoever looks may do."""
         self._at = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -60,6 +63,9 @@ class DemoApi(MachineCalls):
     def __call__(self) -> Self:
         """It is its own door."""
         return self
+
+    async def caller(self) -> CallerView:
+        return CallerView(who="user:demo", door=Door.UNIX, scope=self.scope, session=None)
 
     async def status(self) -> StatusView:
         return self.fleet.status()

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, SessionView
+from appliance.model_access import CallerView
 from appliance.model_api import MediaPage, Removed, StatusView
 from appliance.model_capture import CaptureChange, CaptureView
 from appliance.model_doctor import DoctorReport
@@ -30,6 +31,8 @@ from appliance.model_system import SystemView
 
 class Api(Protocol):
     """Every method raises `appliance.client.ClientError`; meanings are those of `ApplianceClient`."""
+
+    async def caller(self) -> CallerView: ...
 
     async def status(self) -> StatusView: ...
 

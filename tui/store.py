@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from appliance.model import ADVICE, EventView, PairingView, SessionState, SessionView
-from appliance.model_api import StatusView
+from appliance.model_access import CallerView
+from appliance.model_api import Scope, StatusView
 from appliance.model_history import AlertPhase, AlertView, UptimeStrip
 from appliance.model_storage import StorageUsage
 
@@ -66,6 +67,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     status: StatusView
     sessions: Sequence[SessionView]
     seq: int
+    caller: CallerView | None = None
+    """Who looks; None: the appliance is of a release that does not say it."""
 
 
 class Store:
@@ -74,6 +77,8 @@ class Store:
     def __init__(self) -> None:
         self.sessions: dict[str, SessionView] = {}
         self.status: StatusView | None = None
+        self.caller: CallerView | None = None
+        """Who looks, and what they may do."""
         self.strips: dict[str, UptimeStrip] = {}
         self.hours: tuple[int, ...] = ()
         """Disconnections of today, hour by hour."""
@@ -93,7 +98,7 @@ class Store:
 
     def load(self, snapshot: Snapshot, now: float) -> None:
         """Replace everything by a snapshot; what is read separately is stale."""
-        self.status = snapshot.status
+        self.status, self.caller = snapshot.status, snapshot.caller
         self.sessions = {view.id: view for view in snapshot.sessions}
         self.seq = snapshot.seq
         self.link, self.note, self.fresh_at = Link.LIVE, "", now
@@ -163,6 +168,11 @@ class Store:
             self.revision += 1
 
     # ---- what can be asked
+
+    @property
+    def only_looks(self) -> bool:
+        """Whoever looks may do no more than that; what is not known is tried."""
+        return self.caller is not None and not self.caller.scope.includes(Scope.OPERATE)
 
     def age(self, now: float) -> float | None:
         """Seconds since the appliance was last heard; None: never."""

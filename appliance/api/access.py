@@ -12,6 +12,7 @@ import structlog
 
 from appliance.api.audit import AuditResource
 from appliance.api.audit_log import AuditLog
+from appliance.api.caller import CallerResource
 from appliance.api.gatekeeper import Gatekeeper
 from appliance.api.repeats import Repeats
 from appliance.api.routes import Resource
@@ -43,7 +44,7 @@ class Access:
 
     def resources(self) -> Sequence[Resource]:
         """What the API shows of this."""
-        return (TokensResource(self.tokens), AuditResource(self.audit))
+        return (CallerResource(), TokensResource(self.tokens), AuditResource(self.audit))
 
     async def run(self) -> None:
         """Write down uses and refusals, forget what is old; until cancelled."""

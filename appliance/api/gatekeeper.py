@@ -64,6 +64,7 @@ class Gatekeeper:
         self._audit = audit
         self._clock = clock
         self._proxies = settings.networks()
+        self._readers = frozenset(f"user:{name}" for name in settings.readers)
         self._rate = Rate(settings.requests_per_s, settings.burst)
         self._guesses = Guesses(settings.failures)
         self._proven: Remembered[set[str]] = Remembered()
@@ -76,7 +77,8 @@ class Gatekeeper:
         authorization = headers.get("Authorization")
         local = peer.door == UNIX and not any(name in headers for name in _PASSED_ON)
         if local and authorization is None:
-            return Caller(who=peer.who, door=UNIX, address=peer.address, scope=Scope.ADMIN, key=peer.who)
+            scope = Scope.READ if peer.who in self._readers else Scope.ADMIN
+            return Caller(who=peer.who, door=UNIX, address=peer.address, scope=scope, key=peer.who)
         # What a proxy has passed on comes from the network, even if it comes by the unix socket.
         address = self._client(peer, forwarded)
         name = peer_of(address)
@@ -147,7 +149,7 @@ def admit(route: Route, caller: Caller) -> None:
             "scope",
             "Not allowed",
             403,
-            f"This needs the scope {route.scope}; the token has {caller.scope}.",
+            f"This needs the scope {route.scope}; yours is {caller.scope}.",
             remedy="Use a token of that scope: amda token create",
         )
         error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope", scope="{route.scope}"'

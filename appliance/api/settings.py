@@ -40,6 +40,10 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Addresses or networks of proxies that end TLS and set X-Forwarded-For; nobody else then."),
     ] = ()
     group: Annotated[str, Meta(description="Group that may use the unix socket, if there is such a group.")] = "amda"
+    readers: Annotated[
+        tuple[str, ...],
+        Meta(description="Local users of that group who may only look: on the unix socket they have the scope read."),
+    ] = ()
     connections: Annotated[Count, Meta(description="Connections at the TCP door.")] = 2048
     """One costs some 20 KiB; with the usual limit of open files raised, there is room for twice as many."""
     connections_per_peer: Annotated[

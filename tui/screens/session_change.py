@@ -28,7 +28,7 @@ async def change_setting(app: AmdaTui, session: str, row: Setting, capture: Capt
     if row.way is Way.FIXED:
         app.say(_("{label}: this is not changed here.").format(label=row.label), Tone.WARN)
     elif app.scene.read_only:
-        app.say(_("You may look, but not change anything here."), Tone.WARN)
+        app.say(app.why_read_only(), Tone.WARN)
     elif row.way is Way.SWITCH:
         if capture is not None:
             await _capture(app, session, switched(row.id, capture), row)

@@ -44,7 +44,8 @@ class SystemPage(Page):
         view = await self.tui.ask(lambda api: api.system())
         self._cpu = shares(self._view, view) or self._cpu
         self._view = view
-        if self.tui.clock() - self._asked_at >= DOCTOR_OLD_S and self.tui.page is self:
+        allowed = not self.tui.scene.store.only_looks
+        if allowed and self.tui.clock() - self._asked_at >= DOCTOR_OLD_S and self.tui.page is self:
             self.tui.do("doctor")
 
     def subject(self) -> str | None:

@@ -40,6 +40,8 @@ def facts(scene: Scene, width: int) -> Line:
     """Left: how many are online and who needs somebody. Right: today's disconnections, storage."""
     store, pen = scene.store, Pen(scene.glyphs)
     pen.put(" AMDA ", Tone.ACCENT)
+    if scene.read_only:
+        pen.put(" " + _("read only"), Tone.WARN)
     if store.status is not None and width >= WIDE:
         pen.put(f" {store.status.node_id[:18]} ", Tone.DIM)
     pen.put("  ")

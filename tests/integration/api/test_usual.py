@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from appliance.api.gatekeeper import leads_elsewhere
-from appliance.client import ApiError
+from appliance.client import ApiError, ApplianceClient
 from appliance.database import Database
 from appliance.events import EventBus
 from appliance.media import vault
+from appliance.model_access import Door
 from appliance.model_api import Scope
 from appliance.model_storage import CleanupReport, JobState, PruneRequest
 from appliance.redis_server import RedisServer
@@ -193,3 +194,16 @@ async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest
     assert job.prune is not None
     assert (job.state, job.done, job.prune.objects, job.prune.stopped) == (JobState.DONE, 1, 1, True)
     assert (await doors.client.status()).media_count == 2
+
+
+async def test_who_calls_is_told_what_they_may(doors: Doors) -> None:
+    local = await doors.client.caller()
+    assert (local.door, local.scope, local.session) == (Door.UNIX, Scope.ADMIN, None)
+    assert local.who.startswith("user:")
+    token = await doors.token(Scope.READ, "anna")
+    async with ApplianceClient(doors.rig.socket, token) as client:
+        found = await client.caller()
+        assert (found.who, found.scope, found.session) == ("token:read anna", Scope.READ, "anna")
+        with pytest.raises(ApiError, match="needs the scope operate"):
+            await client.start_session("anna")
+    assert await doors.status(None, "GET", "/v1/caller") == 401

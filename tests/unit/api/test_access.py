@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from appliance.api.audit_log import REFUSALS_TOGETHER, AuditLog, Deed
-from appliance.api.gatekeeper import Gatekeeper, Peer, admit
+from appliance.api.gatekeeper import UNIX, Gatekeeper, Peer, admit
 from appliance.api.repeats import KEEP_S, Repeats
 from appliance.api.routes import Answer, Caller, Creates, post
 from appliance.api.settings import ApiSettings
@@ -309,3 +309,11 @@ async def test_the_audit_is_searched_and_forgotten(world: World) -> None:
 async def test_an_audit_that_cannot_be_written_stops_nobody(world: World) -> None:
     await world.database.execute("DROP TABLE audit")
     await world.audit.record(Deed("user:root", "unix", "pid 1", "sessions_remove", status=200))
+
+
+async def test_local_users_who_may_only_look_have_the_scope_read(database: Database) -> None:
+    world = World(database, readers=("binta",))
+    may_look, may_all = Peer(UNIX, "pid 1", "user:binta"), Peer(UNIX, "pid 2", "user:awa")
+    assert (world.call(peer=may_look).scope, world.call(peer=may_all).scope) == (Scope.READ, Scope.ADMIN)
+    made = await world.tokens.create(TokenRequest(name="one", scope=Scope.OPERATE), "user:root")
+    assert world.call(made.secret, may_look).scope is Scope.OPERATE

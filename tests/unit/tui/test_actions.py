@@ -47,7 +47,7 @@ def test_every_action_is_done_by_somebody() -> None:
         ("stop", SessionState.ONLINE, {}, ""),
         ("stop", SessionState.STOPPED, {}, "does not run"),
         ("restart", SessionState.STOPPED, {}, "start it"),
-        ("restart", SessionState.ONLINE, {"read_only": True}, "look, but not change"),
+        ("restart", SessionState.ONLINE, {"read_only": "You may look, but not change."}, "look, but not change"),
         ("pair", SessionState.ONLINE, {"live": False}, "cannot be reached"),
     ],
 )

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from appliance.client import NotRunningError
 from appliance.model import EventView, SessionState
+from appliance.model_api import Scope
 from tests.unit.tui.facts import NOW
 from tui.app import AmdaTui
 from tui.attach import take_snapshot
@@ -114,7 +115,24 @@ async def test_a_key_that_is_off_says_why() -> None:
 async def test_who_may_only_look_is_told_so() -> None:
     async with running(read_only=True) as (app, pilot, _api):
         await pilot.press("r")
-        await until(pilot, lambda: "You may look, but not change anything here." in picture(app))
+        await until(pilot, lambda: "You may look, but not change anything here: it was" in picture(app))
+        assert " AMDA  read only" in picture(app)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_whom_the_appliance_lets_only_look_is_told_so_from_the_start(size: tuple[int, int]) -> None:
+    api = StillApi(Fleet(60, now=NOW), step_s=0.05)
+    api.scope = Scope.READ
+    async with running(api=api, size=size) as (app, pilot, _api):
+        assert "read only" in picture(app).splitlines()[0]
+        await pilot.press("r")
+        await until(pilot, lambda: "You may look, but not change anything" in picture(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "you are user:demo" in picture(app))
+        await pilot.press("escape", "7")
+        await until(pilot, lambda: "Redis" in picture(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "You may look, but not change anything" in picture(app))
 
 
 async def test_palette_finds_and_does() -> None:

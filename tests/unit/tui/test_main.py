@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tui.__main__ import _token, _UsageError
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -40,3 +44,14 @@ def test_a_start_loads_nothing_of_the_daemon_and_no_http_library() -> None:
     ours, heavy = done.stdout.split("\n")[:2]
     assert {name.removeprefix("appliance.").split("_")[0] for name in ours.split()} <= {"client", "language", "model"}
     assert heavy == ""
+
+
+def test_a_file_with_no_token_is_a_mistake(tmp_path: Path) -> None:
+    wrong, right = tmp_path / "wrong", tmp_path / "right"
+    wrong.write_text("two words\n")
+    right.write_text("amda_abc\n")
+    assert _token(right) == "amda_abc"
+    with pytest.raises(_UsageError, match="does not hold a token"):
+        _token(wrong)
+    with pytest.raises(_UsageError, match="No such file"):
+        _token(tmp_path / "none")
