@@ -205,7 +205,6 @@ ACTIONS: Final[tuple[Action, ...]] = (
         help=N_("Let what is still to go stay: what has gone is gone."),
         places=(Place.STORAGE,),
         checks=(*_CHANGE, pruning),
-        rank=2,
     ),
     Action(
         id="acknowledge",

@@ -108,7 +108,8 @@ class PairingPage(Page):
         lines += [attempt_line(view, cursor, scene, width) for view in self._rows[self._top : self._top + room]]
         if not self._rows:
             text = _("Nobody waits to be linked. On the list of sessions, p asks for a code.")
-            lines += [Line(), Pen().put(f"    {text}", Tone.DIM).line(width)]
+            parts = wrapped(text, width - 5)
+            lines += [Line(), *(Pen().put(f"    {part}", Tone.DIM).line(width) for part in parts)]
         return lines
 
     # ---- what is done here

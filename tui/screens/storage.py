@@ -13,7 +13,7 @@ from appliance.model import Category, SessionView
 from appliance.model_storage import PruneReport, PruneRequest, Removal, StorageJob, StorageUsage
 from tui.actions import Place
 from tui.edit import Editor
-from tui.paint import Ground, Line, Pen, Tone, bar, rule
+from tui.paint import Ground, Line, Pen, Tone, bar, rule, width_of
 from tui.port import Api
 from tui.scene import Scene
 from tui.screens.page import Deed, Page, moved, scrolled
@@ -29,6 +29,14 @@ FULL: Final = 0.9
 REMOVALS: Final = 5
 _DAY_S: Final = 86_400
 ORDERS: Final = ("size", "name", "share")
+_REASONS: Final = {
+    "expired": N_("older than is kept"),
+    "session quota": N_("above the quota of its session"),
+    "quota": N_("above the quota"),
+    "asked": N_("asked for"),
+    "deleted": N_("deleted by somebody"),
+    "session removed": N_("its session was removed"),
+}
 _MODES: Final = {"auto": N_("makes room by itself"), "manual": N_("deletes nothing by itself")}
 
 
@@ -146,7 +154,7 @@ class StoragePage(Page):
             return
         words = ngettext("{count} item goes", "{count} items go", report.objects)
         title = _("{words}: {size}").format(words=words, size=size(report.size))
-        question = Confirm(title, preview(report), _names(report), _("delete"))
+        question = Confirm(title, preview(report), _names(report, self.tui.scene), _("delete"))
         if not await self.tui.push_screen_wait(question):
             return
         begun = await self.tui.change(lambda api: api.begin_prune(PruneRequest()), "")
@@ -186,17 +194,22 @@ class StoragePage(Page):
         return rule(width, glyphs, _("by session") + (f" {glyphs.dot} / {self._words}" if self._words else ""))
 
 
-def _names(report: PruneReport) -> list[str]:
+def _names(report: PruneReport, scene: Scene) -> list[str]:
     """Whose it is, the most first."""
     order = sorted(report.by_session, key=lambda session: -report.by_session[session])
-    return [f"{session} ({size(report.by_session[session])})" for session in order]
+    return [f"{_name(session, scene)} ({size(report.by_session[session])})" for session in order]
 
 
 def preview(report: PruneReport) -> str:
     """Why, and what is left."""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(report.by_reason.items()))
+    reasons = ", ".join(f"{why(reason)}: {count}" for reason, count in sorted(report.by_reason.items()))
     left = _("What is deleted cannot be brought back. {used} are left.").format(used=size(report.used))
     return f"{reasons}. {left}" if reasons else left
+
+
+def why(reason: str) -> str:
+    """Why something goes, or has gone, for people; what is not known as the appliance calls it."""
+    return _(_REASONS[reason]) if reason in _REASONS else reason.replace("_", " ")
 
 
 def ranked(usage: StorageUsage, scene: Scene, words: str, order: str, *, reverse: bool) -> list[str]:
@@ -227,8 +240,9 @@ def gauge(usage: StorageUsage, scene: Scene, width: int, busy: str, course: Line
     mode = _(_MODES.get(usage.prune_mode, usage.prune_mode))
     dot = f" {scene.glyphs.dot} "
     second = Pen(scene.glyphs).put(" ").put(busy or dot.join(filter(None, (grows, left, mode))), Tone.TEXT)
-    if usage.pinned and not busy and width >= 100:
-        second.put(dot + _("{size} pinned").format(size=size(usage.pinned)), Tone.INFO)
+    pinned = dot + _("{size} pinned").format(size=size(usage.pinned))
+    if usage.pinned and not busy and second.width + width_of(pinned) < width:
+        second.put(pinned, Tone.INFO)
     saved = usage.original_size - usage.used
     if saved > 0 and not busy and width >= 120:
         second.put(dot + _("{size} saved by compression").format(size=size(saved)), Tone.DIM)
@@ -277,5 +291,5 @@ def removal_lines(removals: Sequence[Removal], scene: Scene, width: int) -> list
     for item in removals:
         pen = Pen(scene.glyphs).put(" ").cell(moment(item.at, scene.now), 14, Tone.DIM)
         pen.cell(_name(item.session, scene), 16).cell(size(item.size), 9, right=True)
-        lines.append(pen.put("  " + item.reason.replace("_", " "), Tone.DIM).line(width))
+        lines.append(pen.put("  " + why(item.reason), Tone.DIM).line(width))
     return lines if removals else [*lines, Pen().put("  " + _("Nothing has been removed."), Tone.DIM).line(width)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from appliance.model_storage import JobState, PruneReport, StorageJob
-from tui.paint import Line, Pen, Tone, bar
+from tui.paint import Line, Pen, Tone, bar, width_of
 from tui.scene import Scene
 from tui.text import _, known
 from tui.words import size
@@ -22,14 +22,17 @@ def going(job: StorageJob | None) -> bool:
 
 
 def progress(job: StorageJob, scene: Scene, width: int) -> Line:
-    """One line with a bar: bytes and items, those that have gone of those that were chosen."""
+    """One line with a bar: bytes and items, those that have gone of those that were chosen; and the key that stops it,
+    which the footer has no room for the rest of the time."""
     pen = Pen(scene.glyphs).put(" ").put(_("Making room") + " ", Tone.ACCENT)
     share = job.size_done / job.size_total if job.size_total else 0.0
     words = " " + _("{done} of {total}").format(done=size(job.size_done), total=size(job.size_total))
     if width >= _ITEMS_FROM:
         words += f" {scene.glyphs.dot} " + _("{done} of {total} items").format(done=job.done, total=job.total)
-    pen.spans(bar(share, max(_LEAST_BAR, width - pen.width - len(words) - 1), scene.glyphs, Tone.WARN))
-    return pen.put(words, Tone.TEXT).line(width)
+    key, stops = "  c ", _("stop it")
+    room = width - pen.width - width_of(words + key + stops) - 1
+    pen.spans(bar(share, max(_LEAST_BAR, room), scene.glyphs, Tone.WARN)).put(words, Tone.TEXT)
+    return pen.put(key, Tone.OFF if scene.read_only else Tone.KEY).put(stops).line(width)
 
 
 def ended(job: StorageJob | None, begun: str) -> tuple[str, Tone]:

@@ -231,7 +231,7 @@ async def test_room_is_made_after_a_look_at_what_would_go() -> None:
         before = (await api.storage()).used
         await pilot.press("x")
         await until(pilot, lambda: "30 items go" in picture(app))
-        assert "s033 (24 MB)" in picture(app)
+        assert "Georgette (24 MB)" in picture(app)
         assert "cannot be brought back" in picture(app)
         await pilot.press("escape")
         assert (await api.storage()).used == before
