@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from appliance.media import vault
 from appliance.minio_server import MinioServer
 from tests.integration.daemon.rig import DATA, ApiRig
 from tests.integration.daemon.test_cli import Amda
@@ -52,6 +56,37 @@ async def test_pin_prune_delete_and_what_is_told_of_it(api_rig: ApiRig, amda: Am
     assert (await amda("storage", "prune", "--to-size", "0"))[1].startswith("1 removed")
     assert (await amda("storage", "job"))[1].startswith("prune  done  1 of 1 objects")
     assert (await amda("storage", "refusals"))[1] == "Nothing was refused.\n"
+
+
+async def test_a_prune_that_is_interrupted_leaves_the_rest(
+    api_rig: ApiRig, amda: Amda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault, "_BATCH", 1)
+    for number in range(3):
+        await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
+    store, begun, go_on = api_rig.media.vault.store, asyncio.Event(), asyncio.Event()
+    delete = store.delete
+
+    async def slowly(keys: Sequence[str]) -> None:
+        begun.set()
+        await go_on.wait()
+        await delete(keys)
+
+    monkeypatch.setattr(store, "delete", slowly)
+    process = await amda.start("storage", "prune", "--session", "one")
+    async with asyncio.timeout(30):
+        await begun.wait()
+        process.send_signal(signal.SIGINT)
+        _, error = await process.communicate()
+    go_on.set()
+    assert (process.returncode, error) == (130, b"")
+    async with asyncio.timeout(30):
+        await api_rig.media.vault.clear_up()
+    assert len(await _ids(amda)) == 2
+    job = api_rig.media.prunes.last
+    assert job is not None
+    assert job.prune is not None
+    assert (job.done, job.total, job.prune.stopped) == (1, 3, True)
 
 
 async def test_what_waits_and_what_was_set_aside_is_shown_and_tried_again(api_rig: ApiRig, amda: Amda) -> None:
