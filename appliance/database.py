@@ -16,11 +16,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 
 from appliance.database_copy import copy_database
+from appliance.database_tables import NotingConnection, Schema
 from appliance.migrations import MIGRATIONS
 
 SHARED_KEPT: Final = 64
@@ -31,7 +32,10 @@ BUSY_TIMEOUT_MS: Final = 10_000
 """Only a backup or an operator's sqlite3 shell can hold the file besides us; neither needs longer."""
 COPIES_KEPT: Final = 3
 """Of databases before a change of their schema: as many as releases are kept."""
+_OPTIONS: Final[dict[str, Any]] = {"isolation_level": None, "cached_statements": 64}
 Parameters = Sequence[Any] | dict[str, Any]
+
+_C = TypeVar("_C", bound=aiosqlite.Connection)
 
 
 class DatabaseError(Exception):
@@ -45,14 +49,15 @@ class CopyFailedError(Exception):
 class Database:
     """Open with `await Database.open(path)`; close with `await close()`."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, writer: NotingConnection, reader: aiosqlite.Connection, schema: Schema) -> None:
         self.path = path
         self._writer = writer
         self._reader = reader
+        self._schema = schema
         self._lock = asyncio.Lock()
         self._shared: collections.OrderedDict[tuple[str, Parameters], asyncio.Task[list[sqlite3.Row]]]
         self._shared = collections.OrderedDict()
-        """Answers since the last write, also those that are being read."""
+        """Answers since the last write to a table that they depend on, also those that are being read."""
 
     @classmethod
     async def open(cls, path: Path, migrations: Sequence[str] = MIGRATIONS, *, copies: Path | None = None) -> Database:
@@ -68,17 +73,18 @@ class Database:
             raise DatabaseError(f"{path}: {error.strerror}; check owner, mode and free space of the folder") from error
         connections: list[aiosqlite.Connection] = []
         try:
-            connections.append(await _connect(path))
-            await _migrate(connections[0], path, migrations, copies)
-            connections.append(await _connect(path))
-            await connections[1].execute("PRAGMA query_only=ON")
+            connections.append(writer := await _connect(NotingConnection.to(path, **_OPTIONS)))
+            await _migrate(writer, path, migrations, copies)
+            connections.append(reader := await _connect(aiosqlite.connect(path, **_OPTIONS)))
+            await reader.execute("PRAGMA query_only=ON")
+            schema = await Schema.of(reader)
         except (sqlite3.Error, CopyFailedError) as error:
             await _close_all(connections)
             raise DatabaseError(f"{path}: {error}; restore a backup or check the disk") from error
         except BaseException:
             await _close_all(connections)
             raise
-        return cls(path, *connections)
+        return cls(path, writer, reader, schema)
 
     async def close(self) -> None:
         """Wait for a transaction that is under way, then close. Safe to call twice."""
@@ -98,10 +104,10 @@ class Database:
         return next(iter(await self._reader.execute_fetchall(sql, parameters)), None)
 
     async def fetch_shared(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """As `fetch_all`; until something is written, the same question is answered from memory.
+        """As `fetch_all`; until a table that it names is written to, the same question is answered from memory.
 
-        For what many clients ask for again and again: all of them together cost one read after each write. The rows
-        belong to all of them.
+        For what many clients ask for again and again: all of them together cost one read after each such write. The
+        rows belong to all of them.
         """
         key = (sql, parameters)
         if (reading := self._shared.get(key)) is None:
@@ -147,10 +153,17 @@ class Database:
     async def _writing(self) -> AsyncIterator[None]:
         """One writer at a time; what was read before it has ended is not what is there after it."""
         async with self._lock:
+            self._writer.noted.clear()
             try:
                 yield
             finally:
-                self._shared.clear()
+                self._forget_shared()
+
+    def _forget_shared(self) -> None:
+        """Answers that depend on a table in which something may have been changed just now."""
+        changed = frozenset[str]().union(*map(self._schema.changed, self._writer.noted))
+        for key in [key for key in self._shared if not changed.isdisjoint(self._schema.read(key[0]))]:
+            del self._shared[key]
 
     async def _complete(self, sql: str, parameters: Parameters = ()) -> aiosqlite.Cursor:
         """A statement that is not left half-way: whoever is cancelled here waits until the database's thread is done,
@@ -169,8 +182,8 @@ class Database:
         return str(row["value"]) if row else ""
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=64)
+async def _connect(connection: _C) -> _C:
+    await connection
     connection.row_factory = sqlite3.Row
     try:
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
