@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -35,6 +35,8 @@ COPIES_KEPT: Final = 3
 _OPTIONS: Final[dict[str, Any]] = {"isolation_level": None, "cached_statements": 64}
 Parameters = Sequence[Any] | dict[str, Any]
 
+_Question = tuple[Callable[[sqlite3.Row], Any], str, tuple[Any, ...]]
+T = TypeVar("T")
 _C = TypeVar("_C", bound=aiosqlite.Connection)
 
 
@@ -55,8 +57,7 @@ class Database:
         self._reader = reader
         self._schema = schema
         self._lock = asyncio.Lock()
-        self._shared: collections.OrderedDict[tuple[str, Parameters], asyncio.Task[list[sqlite3.Row]]]
-        self._shared = collections.OrderedDict()
+        self._shared: collections.OrderedDict[_Question, asyncio.Task[list[Any]]] = collections.OrderedDict()
         """Answers since the last write to a table that they depend on, also those that are being read."""
 
     @classmethod
@@ -109,15 +110,24 @@ class Database:
         For what many clients ask for again and again: all of them together cost one read after each such write. The
         rows belong to all of them.
         """
-        key = (sql, parameters)
+        return await self.fetch_shared_as(_as_it_is, sql, parameters)
+
+    async def fetch_shared_as(
+        self, make: Callable[[sqlite3.Row], T], sql: str, parameters: Sequence[Any] = ()
+    ) -> list[T]:
+        """As `fetch_shared`, and what is made of each row is shared, too: `make` is a function of the row alone."""
+        key = (make, sql, tuple(parameters))
         if (reading := self._shared.get(key)) is None:
-            reading = self._shared[key] = asyncio.create_task(self.fetch_all(sql, parameters))
+            reading = self._shared[key] = asyncio.create_task(self._read(*key))
             reading.add_done_callback(functools.partial(self._keep_or_not, key))
             if len(self._shared) > SHARED_KEPT:
                 self._shared.popitem(last=False)
-        return await asyncio.shield(reading)
+        return reading.result() if reading.done() else await asyncio.shield(reading)
 
-    def _keep_or_not(self, key: tuple[str, Parameters], reading: asyncio.Task[list[sqlite3.Row]]) -> None:
+    async def _read(self, make: Callable[[sqlite3.Row], T], sql: str, parameters: Parameters) -> list[T]:
+        return [make(row) for row in await self.fetch_all(sql, parameters)]
+
+    def _keep_or_not(self, key: _Question, reading: asyncio.Task[list[Any]]) -> None:
         """What failed is tried again by the next one, and what is large is for those who have asked already."""
         failed = reading.cancelled() or reading.exception() is not None
         if (failed or len(reading.result()) > SHARED_ROWS) and self._shared.get(key) is reading:
@@ -162,7 +172,7 @@ class Database:
     def _forget_shared(self) -> None:
         """Answers that depend on a table in which something may have been changed just now."""
         changed = frozenset[str]().union(*map(self._schema.changed, self._writer.noted))
-        for key in [key for key in self._shared if not changed.isdisjoint(self._schema.read(key[0]))]:
+        for key in [key for key in self._shared if not changed.isdisjoint(self._schema.read(key[1]))]:
             del self._shared[key]
 
     async def _complete(self, sql: str, parameters: Parameters = ()) -> aiosqlite.Cursor:
@@ -180,6 +190,10 @@ class Database:
         await self.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('node_id', ?)", (uuid.uuid4().hex[:12],))
         row = await self.fetch_one("SELECT value FROM meta WHERE key = 'node_id'")
         return str(row["value"]) if row else ""
+
+
+def _as_it_is(row: sqlite3.Row) -> sqlite3.Row:
+    return row
 
 
 async def _connect(connection: _C) -> _C:

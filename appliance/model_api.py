@@ -6,7 +6,7 @@ Requests refuse fields that they do not know: a misspelt one would otherwise be 
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -33,8 +33,10 @@ class Scope(enum.StrEnum):
     """Settings, tokens, the audit."""
 
     def includes(self, other: Scope) -> bool:
-        order = list(Scope)
-        return order.index(self) >= order.index(other)
+        return _SCOPES.index(self) >= _SCOPES.index(other)
+
+
+_SCOPES: Final = tuple(Scope)
 
 
 class CreateSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

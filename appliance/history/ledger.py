@@ -7,7 +7,7 @@ both ends, so that a clock that is set in between does not falsify them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import aiosqlite
@@ -142,18 +142,19 @@ class Ledger:
         """Newest first, at most `limit` (and never more than `PAGE_MAX`)."""
         limit = max(1, min(limit, PAGE_MAX))
         where, parameters = query.where()
-        rows = await self._database.fetch_shared(
+        found = await self._database.fetch_shared_as(
+            _view,
             f"SELECT {_COLUMNS} FROM disconnections WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
             (*parameters, limit + 1),
         )
-        items = list(_views(rows[:limit]))
-        return HistoryPage(items=items, next=items[-1].id if len(rows) > limit else None)
+        items = found[:limit]
+        return HistoryPage(items=items, next=items[-1].id if len(found) > limit else None)
 
     async def rows(self, query: Query) -> list[Disconnection]:
         """All that match, oldest first: for statistics."""
         where, parameters = query.where()
         sql = f"SELECT {_COLUMNS} FROM disconnections WHERE {where} ORDER BY at, id"  # noqa: S608 - constants
-        return list(_views(await self._database.fetch_all(sql, parameters)))
+        return [_view(row) for row in await self._database.fetch_all(sql, parameters)]
 
     async def losses(self, since: float) -> list[tuple[str, DisconnectReason, float]]:
         """Session, reason and time of every row since then: for the alert rules, which ask often."""
@@ -172,30 +173,29 @@ def _clean(raw: str) -> str:
     return mask_numbers(raw)[:RAW_MAX]
 
 
-def _views(rows: Sequence[Any]) -> Iterator[Disconnection]:
-    for row in rows:
-        uptime = row["uptime_s"]
-        if uptime is None and row["connected_at"] is not None:  # written before durations were measured
-            uptime = max(0.0, row["at"] - row["connected_at"])
-        recovery = row["recovery_s"]
-        if recovery is None and row["back_at"] is not None:
-            recovery = max(0.0, row["back_at"] - row["at"])
-        reason = row["reason"]
-        yield Disconnection(
-            id=row["id"],
-            session=row["session"],
-            at=row["at"],
-            reason=reason,
-            text=REASONS[DisconnectReason(reason)].text if reason in _KNOWN else "",
-            signal=row["signal"],
-            code=row["code"],
-            raw=row["raw"],
-            uptime_s=uptime,
-            connected_at=row["connected_at"],
-            decision=row["decision"],
-            charged=bool(row["charged"]),
-            back_at=row["back_at"],
-            recovery_s=recovery,
-            engine=row["engine"],
-            whatsapp=row["whatsapp"],
-        )
+def _view(row: Any) -> Disconnection:
+    uptime = row["uptime_s"]
+    if uptime is None and row["connected_at"] is not None:  # written before durations were measured
+        uptime = max(0.0, row["at"] - row["connected_at"])
+    recovery = row["recovery_s"]
+    if recovery is None and row["back_at"] is not None:
+        recovery = max(0.0, row["back_at"] - row["at"])
+    reason = row["reason"]
+    return Disconnection(
+        id=row["id"],
+        session=row["session"],
+        at=row["at"],
+        reason=reason,
+        text=REASONS[DisconnectReason(reason)].text if reason in _KNOWN else "",
+        signal=row["signal"],
+        code=row["code"],
+        raw=row["raw"],
+        uptime_s=uptime,
+        connected_at=row["connected_at"],
+        decision=row["decision"],
+        charged=bool(row["charged"]),
+        back_at=row["back_at"],
+        recovery_s=recovery,
+        engine=row["engine"],
+        whatsapp=row["whatsapp"],
+    )

@@ -99,7 +99,7 @@ class MediaIndex:
         pinned: bool | None = None,
     ) -> list[MediaView]:
         """Newest first; `before`: (stored_at, id) of the last item of the page before. `text` is looked for in caption,
-        file name, sender, chat and message id; `since` and `until` are times of sending."""
+        file name, sender, chat and message id; `since` and `until` are times of sending. The list is shared."""
         conditions, values = ["1"], list[Any]()
         for condition, value in (
             ("session = ?", session),
@@ -120,8 +120,7 @@ class MediaIndex:
             conditions.append("(stored_at, id) < (?, ?)")
             values += before
         page = f"SELECT * FROM media WHERE {' AND '.join(conditions)} ORDER BY stored_at DESC, id DESC LIMIT ?"  # noqa: S608
-        rows = await self._database.fetch_shared(_WITH_OBJECT.format(page), (*values, limit))
-        return [_view(row) for row in rows]
+        return await self._database.fetch_shared_as(_view, _WITH_OBJECT.format(page), (*values, limit))
 
     async def pin(self, media_id: str, *, pinned: bool) -> MediaView | None:
         """Protect an item from pruning, or no longer; None: there is no such item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ _NOT_IN_USE: Final = frozenset(
 matters more than the one that may replace it."""
 
 
+TEXTS_KEPT: Final = 512
+"""Remedies as they are shown, each made once: of all sessions, in the few states that they go through."""
 _TO_BE_LINKED: Final = frozenset({SessionState.NEW, SessionState.NEEDS_PAIRING})
 
 
@@ -104,5 +107,6 @@ def remedy_of(row: SessionRow) -> str:
     return _for(row.id, row.memory.state)
 
 
+@functools.lru_cache(TEXTS_KEPT)
 def _for(session: str, state: SessionState) -> str:
     return ADVICE[state].remedy.replace(" ID", f" {session}")
