@@ -12,9 +12,13 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-YOUNG_OBJECTS: Final = 5_000
-"""New objects after which the youngest are looked through for garbage: a megabyte or two. Python's own 700 suit
-programs that make fewer at a time than a daemon makes for each turn of its clients."""
+YOUNG_OBJECTS: Final = 50_000
+"""New objects after which the youngest are looked through for garbage: some megabytes.
+
+An event for a thousand subscribers makes several thousand that are in use for a moment. With a limit of 5,000 that set
+off a look every second, 7 ms long, and each tenth took 50 ms, in which nobody was answered; next to nothing was found.
+For it to stay so, whoever leaves must not leave a circle of references behind (`api/events.py`).
+"""
 
 
 class AlreadyRunningError(Exception):

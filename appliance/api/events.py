@@ -62,7 +62,9 @@ class EventsResource:
         after = _after(call.request, query)
         batches = self._bus.follow(self._bus.last_seq if after is None else after)
         response = await open_stream(call.request)
-        with self._commenting():
+        # Who leaves is found out when writing. An error that went up to the framework would hold its own frames and
+        # all that they know of the connection, until a collection of garbage that holds up everybody else.
+        with self._commenting(), contextlib.suppress(ConnectionError):
             async for batch in batches:
                 if frames := b"".join([self._frames.of(event) for event in batch if _matches(event, query)]):
                     await response.write(frames)

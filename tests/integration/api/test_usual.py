@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from appliance.api.gatekeeper import leads_elsewhere
 from appliance.client import ApiError, ApplianceClient
@@ -95,6 +97,31 @@ async def test_events_of_several_kinds(doors: Doors) -> None:
             line = await response.content.readline()
             seen += [line.split()[1].decode()] if line.startswith(b"event:") else []
     assert seen == ["media.stored", "alert.down", "media.pruned"]
+
+
+async def test_a_subscriber_that_leaves_leaves_nothing_behind(doors: Doors) -> None:
+    """Not even for the garbage collection: that would hold up everybody else."""
+    token = await doors.token(Scope.READ)
+    await doors.rig.bus.publish("media.stored")
+    gc.collect()
+    gc.disable()
+    try:
+        async with doors.http(token) as http:
+            for _ in range(3):
+                async with http.get("/v1/events?after=0") as response:
+                    await response.content.readline()
+        assert followed()
+        async with asyncio.timeout(10):
+            while followed():
+                await doors.rig.bus.nudge()
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()
+
+
+def followed() -> list[web.Request]:
+    """Requests for events that the server still knows of, alive or not."""
+    return [one for one in gc.get_objects() if isinstance(one, web.Request) and one.path == "/v1/events"]
 
 
 async def test_a_session_is_called_something_else(doors: Doors) -> None:
