@@ -17,7 +17,7 @@ from appliance.client_access import AccessCalls
 from appliance.client_history import HistoryCalls
 from appliance.client_storage import StorageCalls
 from appliance.client_webhooks import WebhookCalls
-from appliance.client_wire import BrokenOffError, Query, Response
+from appliance.client_wire import BrokenOffError, Query, Response, query_of
 from appliance.language import _
 from appliance.model import Category, EventView, MediaView, PairingView, PairMethod, Problem, SessionView
 from appliance.model_api import (
@@ -159,7 +159,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         return await self._call("POST", "/v1/pairings", PairingView, body)
 
     async def pairings(self, session: str | None = None, limit: int = 50) -> list[PairingView]:
-        query = _query(session=session, limit=limit)
+        query = query_of(session=session, limit=limit)
         return (await self._get("/v1/pairings", PairingList, query)).pairings
 
     async def pairing(self, pairing: str, *, since: float = 0.0, wait_s: float = 0.0) -> PairingView:
@@ -207,7 +207,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
 
     async def pairing_days(self, days: int = 14) -> list[PairingDay]:
         """Success and time to link, day by day, newest first."""
-        return (await self._get("/v1/pairings/days", PairingDays, _query(days=days))).days
+        return (await self._get("/v1/pairings/days", PairingDays, query_of(days=days))).days
 
     # ---- media
 
@@ -220,7 +220,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         cursor: str | None = None,
     ) -> MediaPage:
         """One page, newest first."""
-        query = _query(session=session, category=category, limit=limit, cursor=cursor)
+        query = query_of(session=session, category=category, limit=limit, cursor=cursor)
         return await self._get("/v1/media", MediaPage, query)
 
     async def all_media(
@@ -261,7 +261,7 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         self, *, after: int | None = None, session: str | None = None, kind: str | None = None
     ) -> AsyncIterator[EventView]:
         """Events after a number (None: from now on), until the daemon ends the stream; resume with the last `seq`."""
-        query = _query(after=after, session=session, type=kind)
+        query = query_of(after=after, session=session, type=kind)
         async with self._request("GET", "/v1/events", query, endless=True) as response:
             with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
                 async for line in response.lines():
@@ -295,18 +295,6 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         self, path: str, kind: type[T], query: Mapping[str, str] | None = None, accept: tuple[int, ...] = ()
     ) -> T:
         return await self._call("GET", path, kind, None, query or {}, accept)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        body: msgspec.Struct | None = None,
-        query: Query | None = None,
-        accept: tuple[int, ...] = (),
-    ) -> T:
-        async with self._request(method, path, query or {}, body=body, accept=accept) as response:
-            return msgspec.json.decode(await response.read(), type=kind)
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -348,10 +336,6 @@ class ApplianceClient(HistoryCalls, StorageCalls, AccessCalls, WebhookCalls):
         words = _("The appliance is not running: nobody answers on {socket}.").format(socket=self._socket)
         remedy = _("Start it: amda run (or systemctl start amda), or name its settings file with --config.")
         return NotRunningError(words, remedy)
-
-
-def _query(**values: object) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _api_error(response: Response, content: bytes) -> ApiError:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, TypedDict, TypeVar, Unpack
+from typing import Final, TypedDict, Unpack
 
-import msgspec
-
-from appliance.client_wire import Query
+from appliance.client_wire import Calls, query_of
 from appliance.model_access import (
     AuditEntry,
     AuditPage,
@@ -23,8 +21,6 @@ from appliance.model_doctor import DoctorReport
 
 _PAGE: Final = 1000
 
-T = TypeVar("T")
-
 
 class AuditConditions(TypedDict, total=False):
     """As in `AuditQuery`; None: any."""
@@ -37,18 +33,8 @@ class AuditConditions(TypedDict, total=False):
     refused: bool | None
 
 
-class AccessCalls:
+class AccessCalls(Calls):
     """Mixed into the client, which says how a request is made."""
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        body: msgspec.Struct | None = None,
-        query: Query | None = None,
-    ) -> T:
-        raise NotImplementedError
 
     async def caller(self) -> CallerView:
         """Who we are to the API, and what we may do."""
@@ -82,8 +68,7 @@ class AccessCalls:
         values = {**conditions, "before": before, "limit": limit}
         if (refused := conditions.get("refused")) is not None:
             values["refused"] = str(refused).lower()
-        query = {name: str(value) for name, value in values.items() if value is not None}
-        return await self._call("GET", "/v1/audit", AuditPage, None, query)
+        return await self._call("GET", "/v1/audit", AuditPage, None, query_of(**values))
 
     async def all_audit(self, **conditions: Unpack[AuditConditions]) -> AsyncIterator[AuditEntry]:
         """Every entry that matches, newest first, page by page."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
-from appliance.client_wire import BrokenOffError, Response
+from appliance.client_wire import BrokenOffError, Calls, query_of
 from appliance.model_history import (
     AlertList,
     AlertRule,
@@ -37,26 +36,9 @@ from appliance.model_history import (
 
 _PAGE: Final = 1000
 
-T = TypeVar("T")
 
-
-class HistoryCalls:
+class HistoryCalls(Calls):
     """Mixed into the client, which says how a request is made."""
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        body: msgspec.Struct | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> T:
-        raise NotImplementedError
-
-    def _request(
-        self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
-    ) -> AbstractAsyncContextManager[Response]:
-        raise NotImplementedError
 
     async def history(
         self,
@@ -69,7 +51,7 @@ class HistoryCalls:
         limit: int = 100,
     ) -> HistoryPage:
         """Disconnections, newest first."""
-        query = _query(session=session, reason=reason, since=since, until=until, before=before, limit=limit)
+        query = query_of(session=session, reason=reason, since=since, until=until, before=before, limit=limit)
         return await self._call("GET", "/v1/history", HistoryPage, None, query)
 
     async def all_history(
@@ -88,7 +70,7 @@ class HistoryCalls:
         self, *, session: str | None = None, reason: str | None = None, since: float | None = None
     ) -> AsyncIterator[bytes]:
         """The same as CSV, in pieces."""
-        query = _query(session=session, reason=reason, since=since)
+        query = query_of(session=session, reason=reason, since=since)
         async with self._request("GET", "/v1/history.csv", query, endless=True) as response:
             async for piece in response.pieces():
                 yield piece
@@ -96,19 +78,19 @@ class HistoryCalls:
     async def history_stats(
         self, *, session: str | None = None, reason: str | None = None, since: float | None = None
     ) -> HistoryStats:
-        query = _query(session=session, reason=reason, since=since)
+        query = query_of(session=session, reason=reason, since=since)
         return await self._call("GET", "/v1/history/stats", HistoryStats, None, query)
 
     async def uptime(
         self, span: UptimeSpan = UptimeSpan.DAY, session: str | None = None, parts: int | None = None
     ) -> list[UptimeStrip]:
         """Of one session or of all, by name; in so many parts of equal length, without them in the span's slots."""
-        query = _query(span=span, session=session, parts=parts)
+        query = query_of(span=span, session=session, parts=parts)
         return (await self._call("GET", "/v1/uptime", UptimeList, None, query)).strips
 
     async def alerts(self, ended_since: float | None = None) -> list[AlertView]:
         """Open ones, and those that ended since then (without it: within a day)."""
-        return (await self._call("GET", "/v1/alerts", AlertList, None, _query(ended_since=ended_since))).alerts
+        return (await self._call("GET", "/v1/alerts", AlertList, None, query_of(ended_since=ended_since))).alerts
 
     async def alert_rules(self) -> list[RuleView]:
         return (await self._call("GET", "/v1/alerts/rules", RuleList)).rules
@@ -153,7 +135,7 @@ class HistoryCalls:
         session: str | None = None,
     ) -> AsyncIterator[LogEntry]:
         """Lines of the daemon and of every session's process, masked; with `follow` until the daemon ends."""
-        query = _query(lines=lines, follow=str(follow).lower(), level=level, source=source, session=session)
+        query = query_of(lines=lines, follow=str(follow).lower(), level=level, source=source, session=session)
         async with self._request("GET", "/v1/logs", query, endless=True) as response:
             with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
                 async for line in response.lines():
@@ -161,12 +143,8 @@ class HistoryCalls:
 
     async def log(self, session: str, *, lines: int = 200, follow: bool = False) -> AsyncIterator[str]:
         """Lines of the session's process, masked; with `follow` until the daemon or the session ends."""
-        query = _query(lines=lines, follow=str(follow).lower())
+        query = query_of(lines=lines, follow=str(follow).lower())
         async with self._request("GET", f"/v1/sessions/{session}/log", query, endless=True) as response:
             with contextlib.suppress(BrokenOffError):  # the daemon has ended: so has this
                 async for line in response.lines():
                     yield line.decode(errors="replace").rstrip("\n")
-
-
-def _query(**values: object) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items() if value is not None}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Literal, TypeVar
+from collections.abc import AsyncIterator
+from typing import Literal
 
-import msgspec
-
-from appliance.client_wire import Response
+from appliance.client_wire import Calls, query_of
 from appliance.model import Category, MediaKind, MediaView, SessionView
 from appliance.model_api import MediaPage
 from appliance.model_backup import BackupView, RestoreSession
@@ -29,26 +26,9 @@ from appliance.model_storage import (
     StorageUsage,
 )
 
-T = TypeVar("T")
 
-
-class StorageCalls:
+class StorageCalls(Calls):
     """Mixed into the client, which says how a request is made."""
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        body: msgspec.Struct | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> T:
-        raise NotImplementedError
-
-    def _request(
-        self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
-    ) -> AbstractAsyncContextManager[Response]:
-        raise NotImplementedError
 
     async def backup(self) -> BackupView:
         """How backups are."""
@@ -72,19 +52,18 @@ class StorageCalls:
         cursor: str | None = None,
     ) -> MediaPage:
         """One page of what matches all that is given, newest first; times are those of sending."""
-        query = {
-            "session": session,
-            "category": category,
-            "kind": kind,
-            "text": text,
-            "since": since,
-            "until": until,
-            "pinned": None if pinned is None else str(pinned).lower(),
-            "limit": limit,
-            "cursor": cursor,
-        }
-        found = {name: str(value) for name, value in query.items() if value is not None}
-        return await self._call("GET", "/v1/media", MediaPage, None, found)
+        query = query_of(
+            session=session,
+            category=category,
+            kind=kind,
+            text=text,
+            since=since,
+            until=until,
+            pinned=None if pinned is None else str(pinned).lower(),
+            limit=limit,
+            cursor=cursor,
+        )
+        return await self._call("GET", "/v1/media", MediaPage, None, query)
 
     async def all_matching_media(
         self,

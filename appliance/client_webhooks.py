@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
-
-import msgspec
-
-from appliance.client_wire import Response
+from appliance.client_wire import Calls
 from appliance.model_events import EventType, EventTypeList
 from appliance.model_history import TrialOutcome
 from appliance.model_webhooks import (
@@ -24,26 +18,9 @@ from appliance.model_webhooks import (
     WebhookView,
 )
 
-T = TypeVar("T")
 
-
-class WebhookCalls:
+class WebhookCalls(Calls):
     """Mixed into the client, which says how a request is made."""
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        body: msgspec.Struct | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> T:
-        raise NotImplementedError
-
-    def _request(
-        self, method: str, path: str, query: Mapping[str, str], *, endless: bool = False
-    ) -> AbstractAsyncContextManager[Response]:
-        raise NotImplementedError
 
     async def webhooks(self) -> list[WebhookView]:
         return (await self._call("GET", "/v1/webhooks", WebhookList)).webhooks

@@ -7,17 +7,22 @@ understood: a body by length, in chunks, or until the end of the connection (RFC
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 _PIECE_BYTES: Final = 256 * 1024
 """Read at a time; also what all headers together may have."""
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 """Parameters of a request; pairs where a name comes several times."""
 _JSON_HEADERS: Final = "Content-Type: application/json\r\n"
+
+T = TypeVar("T")
 
 
 class BrokenOffError(ConnectionError):
@@ -78,6 +83,41 @@ class Response:
             async for piece in self._exactly(size):
                 yield piece
             await self._reader.readexactly(2)
+
+
+class Calls(abc.ABC):
+    """What groups of calls have in common. `client.ApplianceClient` is all of them, and says how a request is made."""
+
+    @abc.abstractmethod
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        *,
+        body: msgspec.Struct | None = None,
+        accept: tuple[int, ...] = (),
+        endless: bool = False,
+    ) -> contextlib.AbstractAsyncContextManager[Response]:
+        """Ask. `accept`: statuses from 400 on that are an answer, too. `endless`: its body is read as it comes."""
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        query: Query | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> T:
+        """Ask, and make a `kind` of the answer."""
+        async with self._request(method, path, query or {}, body=body, accept=accept) as response:
+            return msgspec.json.decode(await response.read(), type=kind)
+
+
+def query_of(**values: object) -> dict[str, str]:
+    """Parameters of a request; those that are None are left out."""
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 @contextlib.asynccontextmanager
