@@ -12,7 +12,7 @@ from typing import Final
 from appliance import language
 from appliance.model_history import LogEntry, LogLevel, LogSource
 from tests.unit.tui.facts import NOW
-from tests.unit.tui.test_app import Run, StillApi, picture, running, until
+from tests.unit.tui.rig import Run, StillApi, picture, running, until
 from tui import paint
 from tui.app import AmdaTui
 from tui.demo_fleet import Fleet

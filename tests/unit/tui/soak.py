@@ -10,7 +10,7 @@ import psutil
 
 from tests.unit.tui.facts import NOW
 from tests.unit.tui.gallery import QuietApi
-from tests.unit.tui.test_app import Run, picture, running, until
+from tests.unit.tui.rig import Run, picture, running, until
 from tui.app import AmdaTui
 from tui.demo_fleet import Fleet
 from tui.store import Topic

@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Self
 
 import pytest
-from textual.pilot import Pilot
 
 from appliance.client import NotRunningError
 from appliance.model import EventView, SessionState
 from appliance.model_api import Scope
 from tests.unit.tui.facts import NOW
-from tui.app import AmdaTui
-from tui.attach import take_snapshot
-from tui.demo import DemoApi
+from tests.unit.tui.rig import StillApi, heard, picture, running, until
 from tui.demo_fleet import Fleet
-from tui.store import Store
 from tui.widgets.canvas import Canvas
-
-Run = Pilot[None]
-PATIENCE_S = 20.0
-"""A machine that runs many tests at once is slow."""
-
-
-class StillApi(DemoApi):
-    """A fleet in which time passes only when the test says so: a busy machine misses nothing."""
-
-    async def pass_time(self) -> None:
-        return None
-
-    async def later(self, seconds: float) -> None:
-        """Second by second, as the simulation does it."""
-        for _ in range(round(seconds)):
-            await self.tell(self.fleet.step(1.0))
-
-
-@contextlib.asynccontextmanager
-async def running(
-    *, size: tuple[int, int] = (120, 40), sessions: int = 60, read_only: bool = False, api: StillApi | None = None
-) -> AsyncIterator[tuple[AmdaTui, Run, StillApi]]:
-    api = api or StillApi(Fleet(sessions, now=NOW), step_s=0.05)
-    store = Store()
-    store.load(await take_snapshot(api), NOW)
-    app = AmdaTui(api, store, read_only=read_only, clock=lambda: api.fleet.now)
-    async with app.run_test(size=size) as pilot:
-        yield app, pilot, api
-
-
-def picture(app: AmdaTui) -> str:
-    """Everything that is on the screen, as text."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
-
-
-async def until(pilot: Run, check: Callable[[], bool]) -> None:
-    """Let the interface work until something is so."""
-    ending = time.monotonic() + PATIENCE_S
-    while not check():
-        assert time.monotonic() < ending, f"it never came:\n{picture(pilot.app)}"  # type: ignore[arg-type]
-        await pilot.pause(0.02)
 
 
 async def test_the_first_picture_is_complete() -> None:
@@ -170,7 +122,7 @@ async def test_paused_stands_still_and_says_so() -> None:
         await pilot.press("z")
         await until(pilot, lambda: "Paused" in picture(app))
         await api.stop_session("s001")
-        await pilot.pause(0.3)
+        await heard(app, pilot, lambda: app._store.sessions["s001"].state is SessionState.STOPPED)
         assert "● Awa" in picture(app)
         await pilot.press("z")
         await until(pilot, lambda: "■ Awa" in picture(app))

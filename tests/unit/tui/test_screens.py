@@ -12,7 +12,7 @@ from appliance.model_history import HourCount
 from appliance.model_storage import JobState, PruneRequest, StorageJob
 from appliance.sessions.reasons import DisconnectReason
 from tests.unit.tui.facts import NOW, scene_of, session
-from tests.unit.tui.test_app import Run, picture, running, until
+from tests.unit.tui.rig import Run, picture, running, until
 from tui.actions import Place
 from tui.app import AmdaTui
 from tui.bigtype import HEIGHT, dots, halves, large
@@ -176,8 +176,7 @@ async def test_titles_of_a_session_s_parts_are_whole(size: tuple[int, int]) -> N
         await pilot.press("enter")
         await until(pilot, lambda: app.place is Place.SESSION)
         assert isinstance(app.page, SessionPage)
-        for title in TITLES.values():
-            assert title in picture(app)
+        await until(pilot, lambda: all(title in picture(app) for title in TITLES.values()))
 
 
 # ---- history --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from appliance.model import MediaKind
 from appliance.model_capture import CaptureChange, CaptureSettings, CaptureView, FetchDeleted
 from appliance.model_storage import Pixels
-from tests.unit.tui.test_app import Run, picture, running, until
+from tests.unit.tui.rig import Run, picture, running, until
 from tui.app import AmdaTui
 from tui.picture import UPPER, room, rows
 from tui.screens.session_settings import FACTS, switched, typed_change, typed_person, typed_proxy

@@ -10,7 +10,7 @@ from appliance.model import Problem
 from appliance.model_doctor import DoctorReport, Severity
 from appliance.model_system import SystemView
 from tests.unit.tui.facts import NOW, scene_of
-from tests.unit.tui.test_app import StillApi, picture, running, until
+from tests.unit.tui.rig import StillApi, picture, running, until
 from tui.demo_fleet import Fleet
 from tui.paint import width_of
 from tui.screens import system_parts
@@ -42,7 +42,7 @@ async def test_a_doctor_that_cannot_be_asked_takes_nothing_else_away() -> None:
     async with running(api=Without(Fleet(3, now=NOW), step_s=0.05)) as (app, pilot, _api):
         await pilot.press("7")
         await until(pilot, lambda: "The doctor cannot be asked: there is none" in picture(app))
-        assert "fork server" in picture(app)
+        await until(pilot, lambda: "fork server" in picture(app))
 
 
 async def test_shares_of_a_core() -> None:
