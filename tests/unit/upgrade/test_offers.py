@@ -7,7 +7,6 @@ import http.server
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from appliance.upgrade import offers
 from appliance.upgrade.changelog import between, version_key
 from appliance.upgrade.faults import Fault, UpgradeError
 from appliance.upgrade.offers import COMPLETE, Publisher
+from tests.web_server import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = ("pyproject.toml", "CHANGELOG.md", "requirements.lock", "appliance/protocol.py", "appliance/migrations")
@@ -127,10 +127,8 @@ def url(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Quiet) as url:
+        yield url
 
 
 @needs_curl

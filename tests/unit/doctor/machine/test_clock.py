@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import http.server
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from appliance.doctor.machine import clock
 from appliance.doctor.machine.clock import CHECK, Timex
 from appliance.model_doctor import Severity
 from tests.doctor_patient import look, made_database, make_patient, severities, worst, write
+from tests.web_server import serving
 
 
 @pytest.fixture(autouse=True)
@@ -78,18 +78,13 @@ def server() -> Iterator[Callable[[float], str]]:
         def log_message(self, *_: object) -> None:
             """Not into the test's output."""
 
-    serving = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
+    with serving(Handler) as url:
 
-    def of(skew_s: float) -> str:
-        skew[0] = skew_s
-        return f"http://127.0.0.1:{serving.server_port}"
+        def of(skew_s: float) -> str:
+            skew[0] = skew_s
+            return url
 
-    yield of
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
+        yield of
 
 
 @pytest.mark.parametrize(("skew_s", "severity"), [(0, Severity.OK), (-60, Severity.WARNING), (900, Severity.PROBLEM)])
