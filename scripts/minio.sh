@@ -41,10 +41,14 @@ find_go() {
 # A line now and then, as long as $1 runs: somebody may be watching.
 show_building() {
     began=$(date +%s)
+    told=0
     while kill -0 "$1" 2>/dev/null; do
-        sleep 1
+        sleep 0.1
         passed=$(($(date +%s) - began))
-        if [ $((passed % 30)) -eq 0 ]; then say "  building MinIO: $((passed / 60)) min $((passed % 60)) s"; fi
+        if [ $((passed - told)) -ge 30 ]; then
+            told=$passed
+            say "  building MinIO: $((passed / 60)) min $((passed % 60)) s"
+        fi
     done
 }
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = """\
 #!/bin/sh
 echo "$*" >>"$CALLS"
-if [ -n "${FAKE_INTERRUPT-}" ] && [ "$1" = "$FAKE_INTERRUPT" ]; then kill -INT $PPID; sleep 5; fi
+if [ -n "${FAKE_INTERRUPT-}" ] && [ "$1" = "$FAKE_INTERRUPT" ]; then kill -INT $PPID; exit 130; fi
 case $* in
     info*) [ -e "$MACHINE" ] ;;
     launch*) [ -z "${FAKE_NO_LAUNCH-}" ] || exit 2; shift; cp "${11}" "$MACHINE" ;;
