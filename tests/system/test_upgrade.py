@@ -47,9 +47,9 @@ class Judge:
         return dict(logins), dict(closed)
 
 
-@pytest.fixture
-def server(published: Path, tmp_path: Path) -> Iterator[Server]:
-    with Machine("trixie", tmp_path / "machine") as machine:
+@pytest.fixture(params=["trixie"])
+def server(request: pytest.FixtureRequest, published: Path, tmp_path: Path) -> Iterator[Server]:
+    with Machine(request.param, tmp_path / "machine") as machine:
         server = Server(machine, published)
         with step("install, and link three sessions"):
             server.start_whatsapp()
@@ -87,6 +87,7 @@ def reasons(server: Server) -> collections.Counter[tuple[str, str, bool]]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("server", ["bookworm", "trixie"], indirect=True)
 def test_a_release_and_back(server: Server, tmp_path: Path) -> None:
     machine, phones = server.machine, server.phones
     with step("build the next release"):
