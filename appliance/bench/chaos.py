@@ -17,7 +17,9 @@ from appliance.bench import chaos_ledger, chaos_plan, proof
 from appliance.bench.chaos_strikes import Strikes
 from appliance.bench.crowd import Crowd
 from appliance.bench.measure import percentile
+from appliance.bench.media_choices import MediaStore
 from appliance.bench.rig import Rig, api_back, say, until
+from appliance.bench.surroundings import MemoryFigures, Surroundings
 from appliance.model_history import Disconnection
 from appliance.staging import control_types as ct
 from appliance.wallclock import ClockSetter
@@ -39,8 +41,9 @@ SLOWEST: Final = 8
 """Ways back that are told in full: enough to see what they have in common."""
 
 
-class Chaos(msgspec.Struct, frozen=True, kw_only=True):
+class Chaos(MemoryFigures, frozen=True, kw_only=True):
     sessions: int
+    store: str
     minutes: float
     seed: int
     faults: dict[str, int]
@@ -87,6 +90,7 @@ class Chaos(msgspec.Struct, frozen=True, kw_only=True):
             self.never_recovered,
             self.ledger_missing,
             self.ledger_extra,
+            self.killed_for_memory,
         )
         return (
             not any(zeros)
@@ -98,24 +102,36 @@ class Chaos(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def run(*, sessions: int, minutes: float, seed: int, keep: bool = False) -> Chaos:
+async def run(
+    *,
+    sessions: int,
+    minutes: float,
+    seed: int,
+    store: MediaStore = MediaStore.FOLDER,
+    memory_limit: int = 0,
+    keep: bool = False,
+) -> Chaos:
     """Carry it out. Raises BenchError if it cannot be."""
-    rig = Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, sessions))})
-    clock = ClockSetter(rig.network.folder)
-    clock.begin()
-    async with rig:
-        rehearsal = _Rehearsal(rig, clock, sessions, minutes, seed)
-        link_all_s = await rehearsal.link_all()
-        traffic = await rehearsal.chaos()
-        never = await rehearsal.recover()
-        return await rehearsal.verdict(link_all_s, traffic, never)
+    with Surroundings(store=store, memory_limit=memory_limit) as surroundings:
+        rig = surroundings.rig(sessions=sessions, keep=keep)
+        clock = ClockSetter(rig.network.folder)
+        clock.begin()
+        async with rig:
+            rehearsal = _Rehearsal(rig, surroundings, clock, sessions, minutes, seed)
+            link_all_s = await rehearsal.link_all()
+            traffic = await rehearsal.chaos()
+            never = await rehearsal.recover()
+            return await rehearsal.verdict(link_all_s, traffic, never)
 
 
 class _Rehearsal:
     """The steps, in order."""
 
-    def __init__(self, rig: Rig, clock: ClockSetter, sessions: int, minutes: float, seed: int) -> None:
+    def __init__(
+        self, rig: Rig, surroundings: Surroundings, clock: ClockSetter, sessions: int, minutes: float, seed: int
+    ) -> None:
         self._rig = rig
+        self._surroundings = surroundings
         self._minutes = minutes
         self._seed = seed
         self._started = time.monotonic()
@@ -184,6 +200,7 @@ class _Rehearsal:
         stats = await rig.staging.stats()
         result = Chaos(
             sessions=len(self._crowd.phones),
+            store=self._surroundings.store.value,
             minutes=self._minutes,
             seed=self._seed,
             faults=strikes.by_kind,
@@ -211,6 +228,7 @@ class _Rehearsal:
             own_recovery_max_s=round(max(own, default=0.0), 2),
             slowest=[_told(one) for one in sorted(back, key=lambda one: -one.own_s)[:SLOWEST]],
             unknown_requests=stats.unknown_requests,
+            **self._surroundings.memory_figures(),
             link_all_s=round(link_all_s, 1),
             seconds=round(time.monotonic() - self._started, 1),
             details=[*never, *audit.missing, *audit.extra, *verdict.lost_ids],

@@ -9,11 +9,11 @@ import asyncio
 import time
 from typing import Final
 
-import msgspec
-
 from appliance.bench import measure
 from appliance.bench.crowd import CONTACT, Crowd
+from appliance.bench.media_choices import MediaStore
 from appliance.bench.rig import Rig, api_back, say, until
+from appliance.bench.surroundings import MemoryFigures, Surroundings
 from appliance.model import SessionState
 from appliance.staging import control_types as ct
 
@@ -37,8 +37,9 @@ FAULT_TIMEOUT_S: Final = 100.0
 HALF_OPEN_SESSIONS, HUNG_SESSIONS = 5, 3
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+class Fleet(MemoryFigures, frozen=True, kw_only=True):
     sessions: int
+    store: str
     online: int
     link_all_s: float
     cold_start_s: float
@@ -77,7 +78,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
             and self.api_back_s <= 2
             and self.half_open_recovered_s_max <= 45
             and self.engine_hang_recovered_s_max <= 60
-            and not (self.lost or self.unknown_requests or self.second_copies)
+            and not (self.lost or self.unknown_requests or self.second_copies or self.killed_for_memory)
         )
 
 
@@ -86,54 +87,63 @@ def share_of(sessions: int) -> float:
     return max(1.0, sessions / FULL_FLEET)
 
 
-async def run(*, sessions: int, keep: bool = False) -> Fleet:
+async def run(
+    *, sessions: int, store: MediaStore = MediaStore.FOLDER, memory_limit: int = 0, keep: bool = False
+) -> Fleet:
     """Carry it out with shipped settings. Raises BenchError if it cannot be."""
     started = time.monotonic()
-    async with Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, sessions))}) as rig:
-        fleet = _Fleet(rig, sessions)
-        say(f"linking {sessions} sessions by code")
-        link_all_s = await fleet.crowd.link_all()
-        say("everything off, and on again")
-        cold_start_s = await fleet.cold_start()
-        say(f"all online after {cold_start_s:.1f} s; a message through each")
-        online = sessions - len(await fleet.crowd.silent())
-        await asyncio.sleep(SETTLE_S)
-        say(f"idle for {IDLE_S:.0f} s")
-        idle_cpu = await fleet.idle_cpu()
-        idle = rig.memory()
-        say(f"workers {idle.worker_mean:.1f} MiB each, all {idle.total:.0f} MiB, CPU {idle_cpu:.2f} %")
-        disconnects, api_back_s = await fleet.restart_daemon()
-        say("half-open and hung connections")
-        (detected, recovered), hung = await asyncio.gather(fleet.half_open(), fleet.hang())
-        say(f"half-open noticed {detected:.1f} s, back {recovered:.1f} s; hung dial back {hung:.1f} s")
-        say(f"{TEXTS} texts and {PICTURES} pictures to each")
-        lost = await fleet.traffic()
-        used = rig.memory()
-        say(f"workers {used.worker_mean:.1f} MiB each; three pictures of 16 MiB to one")
-        after_media = await fleet.large_media()
-        stats = await rig.staging.stats()
-        return Fleet(
-            sessions=sessions,
-            online=online,
-            link_all_s=round(link_all_s, 1),
-            cold_start_s=round(cold_start_s, 1),
-            worker_pss_mean_mib=round(idle.worker_mean, 2),
-            worker_pss_max_mib=round(idle.worker_max, 2),
-            worker_pss_used_mean_mib=round(used.worker_mean, 2),
-            worker_pss_after_media_mib=round(after_media, 2),
-            total_pss_mib=round(idle.total, 1),
-            parts_pss_mib={name: round(value, 1) for name, value in idle.parts.items()},
-            idle_cpu_percent_of_core=round(idle_cpu, 2),
-            daemon_restart_disconnects=disconnects,
-            api_back_s=round(api_back_s, 2),
-            half_open_detected_s_max=round(detected, 1),
-            half_open_recovered_s_max=round(recovered, 1),
-            engine_hang_recovered_s_max=round(hung, 1),
-            lost=lost,
-            unknown_requests=stats.unknown_requests,
-            second_copies=stats.second_copies,
-            seconds=round(time.monotonic() - started, 1),
-        )
+    with Surroundings(store=store, memory_limit=memory_limit) as surroundings:
+        async with surroundings.rig(sessions=sessions, keep=keep) as rig:
+            return await _rehearse(rig, surroundings, sessions, started)
+
+
+async def _rehearse(rig: Rig, surroundings: Surroundings, sessions: int, started: float) -> Fleet:
+    fleet = _Fleet(rig, sessions)
+    say(f"linking {sessions} sessions by code")
+    link_all_s = await fleet.crowd.link_all()
+    say("everything off, and on again")
+    cold_start_s = await fleet.cold_start()
+    say(f"all online after {cold_start_s:.1f} s; a message through each")
+    online = sessions - len(await fleet.crowd.silent())
+    await asyncio.sleep(SETTLE_S)
+    say(f"idle for {IDLE_S:.0f} s")
+    idle_cpu = await fleet.idle_cpu()
+    idle = rig.memory()
+    say(f"workers {idle.worker_mean:.1f} MiB each, all {idle.total:.0f} MiB, CPU {idle_cpu:.2f} %")
+    disconnects, api_back_s = await fleet.restart_daemon()
+    say("half-open and hung connections")
+    (detected, recovered), hung = await asyncio.gather(fleet.half_open(), fleet.hang())
+    say(f"half-open noticed {detected:.1f} s, back {recovered:.1f} s; hung dial back {hung:.1f} s")
+    say(f"{TEXTS} texts and {PICTURES} pictures to each")
+    lost = await fleet.traffic()
+    used = rig.memory()
+    say(f"workers {used.worker_mean:.1f} MiB each; three pictures of 16 MiB to one")
+    after_media = await fleet.large_media()
+    stats = await rig.staging.stats()
+    return Fleet(
+        sessions=sessions,
+        store=surroundings.store.value,
+        online=online,
+        link_all_s=round(link_all_s, 1),
+        cold_start_s=round(cold_start_s, 1),
+        worker_pss_mean_mib=round(idle.worker_mean, 2),
+        worker_pss_max_mib=round(idle.worker_max, 2),
+        worker_pss_used_mean_mib=round(used.worker_mean, 2),
+        worker_pss_after_media_mib=round(after_media, 2),
+        total_pss_mib=round(idle.total, 1),
+        parts_pss_mib={name: round(value, 1) for name, value in idle.parts.items()},
+        idle_cpu_percent_of_core=round(idle_cpu, 2),
+        daemon_restart_disconnects=disconnects,
+        api_back_s=round(api_back_s, 2),
+        half_open_detected_s_max=round(detected, 1),
+        half_open_recovered_s_max=round(recovered, 1),
+        engine_hang_recovered_s_max=round(hung, 1),
+        lost=lost,
+        unknown_requests=stats.unknown_requests,
+        second_copies=stats.second_copies,
+        **surroundings.memory_figures(),
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 class _Fleet:

@@ -8,30 +8,23 @@ was drawn. `--disturb` lets S3, the daemon or the disk fail meanwhile; `--memory
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
-
-import msgspec
 
 from appliance.bench import proof
 from appliance.bench.crowd import CONTACT, Crowd
 from appliance.bench.media_choices import Disturbance, MediaStore
-from appliance.bench.media_disturb import disturb, small_disk
+from appliance.bench.media_disturb import disturb
 from appliance.bench.media_look import Looks
 from appliance.bench.media_peaks import Peaks
 from appliance.bench.media_plan import Status, statuses
-from appliance.bench.memory_limit import MemoryLimit
 from appliance.bench.proof import COMPRESSED, Due
 from appliance.bench.rig import BenchError, Rig, say
+from appliance.bench.surroundings import MemoryFigures, Surroundings
 from appliance.media.compression.video import installed
-from appliance.minio_server import MinioError, MinioServer
 from appliance.model import MediaView
 from appliance.staging import control_types as ct
 
@@ -46,12 +39,9 @@ LIMIT_S: Final = 540.0
 WORKER_MIB: Final = 40.0
 DAEMON_MIB: Final = 120.0
 FFMPEG_MIB: Final = 250.0
-MIB: Final = 1 << 20
-_LOW_WATER: Final = {"AMDA_CAPTURE_MIN_FREE_BYTES": str(256 << 20)}
-"""Of the small disk: as much of it as the shipped setting is of the smallest machine's."""
 
 
-class Media(msgspec.Struct, frozen=True, kw_only=True):
+class Media(MemoryFigures, frozen=True, kw_only=True):
     sessions: int
     items: int
     store: str
@@ -78,9 +68,6 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     ffmpeg_pss_max_mib: float
     pss_max_mib: dict[str, float]
     total_pss_max_mib: float
-    memory_limit_mib: int
-    memory_peak_mib: int
-    killed_for_memory: int
     seconds: float
     wrong: list[str]
 
@@ -113,63 +100,15 @@ async def run(
     if not programs:
         raise BenchError("what was made smaller cannot be looked at without ffmpeg; install it")
     started = time.monotonic()
-    surroundings = _Surroundings(store, disturbance, memory_limit)
-    variables = {"AMDA_LIMITS_SESSIONS": str(max(100, sessions)), **surroundings.variables}
-    try:
-        async with Rig(keep=keep, variables=variables, around=surroundings.around) as rig:
+    small = disturbance is Disturbance.DISK_FULL
+    with Surroundings(store=store, memory_limit=memory_limit, with_small_disk=small) as surroundings:
+        async with surroundings.rig(sessions=sessions, keep=keep) as rig:
             rehearsal = _Rehearsal(rig, surroundings, sessions, items, Looks(programs[0]))
             return await rehearsal.result(disturbance, started)
-    except MinioError as error:
-        raise BenchError(str(error)) from error
-    finally:
-        surroundings.remove()
-
-
-class _Surroundings:
-    """What there is beside the appliance: an S3 server, a small disk, little memory."""
-
-    def __init__(self, store: MediaStore, disturbance: Disturbance, memory_limit: int) -> None:
-        self.kind = store
-        self.memory = MemoryLimit(memory_limit) if memory_limit else None
-        self.memory_limit = memory_limit
-        self._folder = Path(tempfile.mkdtemp(prefix="amda-bench-s3-"))
-        self.minio = MinioServer(self._folder) if store is MediaStore.S3 else None
-        self._small_disk = disturbance is Disturbance.DISK_FULL
-
-    @property
-    def variables(self) -> dict[str, str]:
-        found = dict(_LOW_WATER) if self._small_disk else {}
-        if self.minio is not None:
-            found |= {
-                "AMDA_STORAGE_KIND": MediaStore.S3.value,
-                "AMDA_STORAGE_ENDPOINT": self.minio.endpoint,
-                "AMDA_STORAGE_CREDENTIALS": str(self.minio.credentials_file),
-            }
-        return found
-
-    @contextlib.asynccontextmanager
-    async def around(self, rig: Rig) -> AsyncIterator[None]:
-        """Between the start of the network and that of the appliance."""
-        async with contextlib.AsyncExitStack() as stack:
-            if self._small_disk:
-                await stack.enter_async_context(small_disk(rig.settings.paths.state_dir))
-            if self.memory is not None:
-                stack.enter_context(self.memory)
-            if self.minio is not None:
-                await self.minio.start()
-                stack.push_async_callback(self.minio.stop)
-            yield
-
-    def others(self) -> dict[str, int]:
-        pid = self.minio.pid if self.minio else None
-        return {} if pid is None else {"minio": pid}
-
-    def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Rehearsal:
-    def __init__(self, rig: Rig, surroundings: _Surroundings, sessions: int, items: int, looks: Looks) -> None:
+    def __init__(self, rig: Rig, surroundings: Surroundings, sessions: int, items: int, looks: Looks) -> None:
         self._rig = rig
         self._surroundings = surroundings
         self._looks = looks
@@ -245,13 +184,10 @@ class _Rehearsal:
         copies = len(contents) - len({(view.session, view.sha256) for view in views})
         sent = sum(view.original_size for view in contents.values())
         held = sum(view.size for view in contents.values())
-        memory = self._surroundings.memory
-        if memory is not None:
-            memory.read()
         found = Media(
             sessions=len(self._crowd.phones),
             items=self._items,
-            store=self._surroundings.kind.value,
+            store=self._surroundings.store.value,
             disturbance=disturbance.value,
             disturbed=disturbed,
             sent=verdict.sent,
@@ -272,9 +208,7 @@ class _Rehearsal:
             ffmpeg_pss_max_mib=round(peaks.largest.get("ffmpeg", 0.0), 1),
             pss_max_mib={name: round(size, 1) for name, size in sorted(peaks.largest.items())},
             total_pss_max_mib=round(peaks.total, 1),
-            memory_limit_mib=self._surroundings.memory_limit // MIB,
-            memory_peak_mib=memory.peak // MIB if memory else 0,
-            killed_for_memory=memory.killed if memory else 0,
+            **self._surroundings.memory_figures(),
             seconds=round(time.monotonic() - started, 1),
             wrong=[*verdict.lost_ids, *self._wrong][:20],
         )

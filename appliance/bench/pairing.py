@@ -14,11 +14,11 @@ import random
 import time
 from typing import Final
 
-import msgspec
-
 from appliance.bench import measure, pairing_figures
+from appliance.bench.media_choices import MediaStore
 from appliance.bench.pairing_user import Role, Script, Tally, User
 from appliance.bench.rig import Rig, phone_number, say
+from appliance.bench.surroundings import MemoryFigures, Surroundings
 from appliance.model import SessionState
 from appliance.staging import control_types as ct
 
@@ -49,8 +49,9 @@ DROP_PERCENT: Final = 10.0
 DROP_FOR_S: Final = 75.0
 
 
-class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
+class PairingResult(MemoryFigures, frozen=True, kw_only=True):
     users: int
+    store: str
     disturbed: bool
     should_link: int
     linked: int
@@ -89,7 +90,7 @@ class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
     def passed(self) -> bool:
         zeros = (
             *(self.dead_codes_shown, self.second_codes, self.double_links, self.half_paired_left, self.stuck),
-            *(self.untold, self.refused_by_limits),
+            *(self.untold, self.refused_by_limits, self.killed_for_memory),
         )
         return (
             not any(zeros)
@@ -100,34 +101,47 @@ class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(
-    *, users: int = 60, disturbed: bool = False, seed: int = 1, pace: float = 1.0, keep: bool = False
+    *,
+    users: int = 60,
+    disturbed: bool = False,
+    seed: int = 1,
+    pace: float = 1.0,
+    store: MediaStore = MediaStore.FOLDER,
+    memory_limit: int = 0,
+    keep: bool = False,
 ) -> PairingResult:
     """Carry it out with the shipped settings. `pace`: people and mishaps take so many times as long; small for a short
     rehearsal. Raises BenchError if it cannot be."""
-    async with Rig(keep=keep, variables={"AMDA_LIMITS_SESSIONS": str(max(100, users))}) as rig:
-        crowd = _crowd(rig, users, seed, pace)
-        say(f"{users} sessions are made")
-        for user in crowd:
-            await rig.staging.add_account(ct.AddAccount(phone=user.phone))
-            await rig.api.create_session(user.session)
-        peak = _Peak(rig)
-        sampling = asyncio.create_task(peak.watch())
-        started = time.monotonic()
-        say("all ask at the same moment")
-        tasks = [asyncio.create_task(user.live(), name=user.session) for user in crowd]
-        if disturbed:
-            tasks.append(asyncio.create_task(_disturb(rig, pace), name="strikes"))
-        async with asyncio.timeout(LIMIT_S):
-            await asyncio.gather(*tasks)
-        seconds = time.monotonic() - started
-        sampling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sampling
-        say(f"all have ended after {seconds:.0f} s")
-        result = await _judge(rig, crowd, peak.memory, seconds, started, disturbed=disturbed)
-        if not result.passed:
-            rig.keep()
-        return result
+    with Surroundings(store=store, memory_limit=memory_limit) as surroundings:
+        async with surroundings.rig(sessions=users, keep=keep) as rig:
+            return await _rehearse(rig, surroundings, _crowd(rig, users, seed, pace), disturbed=disturbed, pace=pace)
+
+
+async def _rehearse(
+    rig: Rig, surroundings: Surroundings, crowd: list[User], *, disturbed: bool, pace: float
+) -> PairingResult:
+    say(f"{len(crowd)} sessions are made")
+    for user in crowd:
+        await rig.staging.add_account(ct.AddAccount(phone=user.phone))
+        await rig.api.create_session(user.session)
+    peak = _Peak(rig)
+    sampling = asyncio.create_task(peak.watch())
+    started = time.monotonic()
+    say("all ask at the same moment")
+    tasks = [asyncio.create_task(user.live(), name=user.session) for user in crowd]
+    if disturbed:
+        tasks.append(asyncio.create_task(_disturb(rig, pace), name="strikes"))
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.gather(*tasks)
+    seconds = time.monotonic() - started
+    sampling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sampling
+    say(f"all have ended after {seconds:.0f} s")
+    result = await _judge(rig, surroundings, crowd, peak.memory, seconds, started, disturbed=disturbed)
+    if not result.passed:
+        rig.keep()
+    return result
 
 
 def _crowd(rig: Rig, users: int, seed: int, pace: float) -> list[User]:
@@ -179,7 +193,14 @@ class _Peak:
 
 
 async def _judge(
-    rig: Rig, crowd: list[User], peak: measure.Memory, seconds: float, started: float, *, disturbed: bool
+    rig: Rig,
+    surroundings: Surroundings,
+    crowd: list[User],
+    peak: measure.Memory,
+    seconds: float,
+    started: float,
+    *,
+    disturbed: bool,
 ) -> PairingResult:
     await _all_online(rig, [user for user in crowd if user.tally.linked_at is not None])
     views = {view.id: view for view in await rig.api.sessions()}
@@ -201,6 +222,7 @@ async def _judge(
     ends = [user.tally.linked_at - started for user in crowd if user.tally.linked_at is not None]
     return PairingResult(
         users=len(crowd),
+        store=surroundings.store.value,
         disturbed=disturbed,
         should_link=sum(user.script.role is not Role.NEVER for user in crowd),
         linked=linked,
@@ -224,6 +246,7 @@ async def _judge(
         peak_pss_mib=round(peak.total, 1),
         peak_parts_mib={name: round(mib, 1) for name, mib in peak.parts.items()},
         peak_workers=len(peak.workers),
+        **surroundings.memory_figures(),
         seconds=round(seconds, 1),
         reasons=tally.reasons,
     )

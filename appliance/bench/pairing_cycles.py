@@ -16,11 +16,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from appliance.bench import measure
+from appliance.bench.media_choices import MediaStore
 from appliance.bench.pairing_user import mistyped
 from appliance.bench.rig import Rig, phone_number, say
+from appliance.bench.surroundings import MemoryFigures, Surroundings
 from appliance.model import PairingState, PairingView, SessionState
 from appliance.staging import control_types as ct
 
@@ -43,8 +43,9 @@ KINDS: Final = (
 )
 
 
-class CyclesResult(msgspec.Struct, frozen=True, kw_only=True):
+class CyclesResult(MemoryFigures, frozen=True, kw_only=True):
     cycles: int
+    store: str
     correct_linked: int
     """How often the right attempt worked; must be all."""
     failed_as_planned: int
@@ -64,40 +65,57 @@ class CyclesResult(msgspec.Struct, frozen=True, kw_only=True):
             self.correct_linked == self.failed_as_planned == self.cycles
             and not self.double_links
             and not self.half_paired_left
+            and not self.killed_for_memory
         )
 
 
-async def run(*, cycles: int, seed: int = 1, keep: bool = False) -> CyclesResult:
+async def run(
+    *,
+    cycles: int,
+    seed: int = 1,
+    store: MediaStore = MediaStore.FOLDER,
+    memory_limit: int = 0,
+    keep: bool = False,
+) -> CyclesResult:
     """Carry it out with the shipped settings; limits are lifted by the operator's command, as they would be by hand.
     Raises BenchError if it cannot be."""
     started = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    async with Rig(keep=keep) as rig:
-        phone = phone_number(1)
-        await rig.staging.add_account(ct.AddAccount(phone=phone))
-        await rig.api.create_session(SESSION)
-        play = _Play(rig, phone)
-        for number in range(cycles):
-            kind = chance.choice(KINDS)
-            await play.cycle(kind)
-            if number % 10 == 9:
-                say(f"{number + 1} of {cycles}: {play.linked} linked")
-        result = CyclesResult(
-            cycles=cycles,
-            correct_linked=play.linked,
-            failed_as_planned=play.failed,
-            failures=dict(play.kinds),
-            limits_lifted=play.lifted,
-            double_links=play.double,
-            half_paired_left=play.half,
-            link_s_p50=round(measure.percentile(play.times, 50), 2),
-            link_s_max=round(max(play.times, default=0.0), 2),
-            seconds=round(time.monotonic() - started, 1),
-            surprises=play.surprises,
-        )
-        if not result.passed:
-            rig.keep()
-        return result
+    with Surroundings(store=store, memory_limit=memory_limit) as surroundings:
+        async with surroundings.rig(sessions=1, keep=keep) as rig:
+            return await _rehearse(rig, surroundings, cycles, chance, started)
+
+
+async def _rehearse(
+    rig: Rig, surroundings: Surroundings, cycles: int, chance: random.Random, started: float
+) -> CyclesResult:
+    phone = phone_number(1)
+    await rig.staging.add_account(ct.AddAccount(phone=phone))
+    await rig.api.create_session(SESSION)
+    play = _Play(rig, phone)
+    for number in range(cycles):
+        kind = chance.choice(KINDS)
+        await play.cycle(kind)
+        if number % 10 == 9:
+            say(f"{number + 1} of {cycles}: {play.linked} linked")
+    result = CyclesResult(
+        cycles=cycles,
+        store=surroundings.store.value,
+        correct_linked=play.linked,
+        failed_as_planned=play.failed,
+        failures=dict(play.kinds),
+        limits_lifted=play.lifted,
+        double_links=play.double,
+        half_paired_left=play.half,
+        **surroundings.memory_figures(),
+        link_s_p50=round(measure.percentile(play.times, 50), 2),
+        link_s_max=round(max(play.times, default=0.0), 2),
+        seconds=round(time.monotonic() - started, 1),
+        surprises=play.surprises,
+    )
+    if not result.passed:
+        rig.keep()
+    return result
 
 
 class _Play:

@@ -21,6 +21,10 @@ app = typer.Typer(help="Rehearsals with figures, on a staging network of their o
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep logs and stores after a success as well.")]
+Store = Annotated[MediaStore, typer.Option(help="Where media is stored; s3: a MinIO server of its own.")]
+MemoryLimit = Annotated[
+    str, typer.Option(help="Memory for everything together, for example 2G; needs root. Empty: no limit.")
+]
 
 
 class Result(Protocol):
@@ -62,6 +66,13 @@ def carry_out(rehearsal: Coroutine[Any, Any, Result], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+def _limit(text: str) -> int:
+    """Bytes; 0: none."""
+    from appliance.cli.storage import parse_size
+
+    return parse_size(text) if text else 0
+
+
 def _give_up(error: Exception) -> NoReturn:
     words = _("the rehearsal could not be carried out: {why}")
     print(words.format(why=known(str(error)) or type(error).__name__), file=sys.stderr)
@@ -92,13 +103,16 @@ def crash(
 @app.command()
 def fleet(
     sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
+    store: Store = MediaStore.FOLDER,
+    memory_limit: MemoryLimit = "",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
     """Memory, CPU, cold start and healing of a whole fleet with the shipped settings."""
     from appliance.bench import fleet as bench
 
-    carry_out(bench.run(sessions=sessions, keep=keep), as_json)
+    rehearsal = bench.run(sessions=sessions, store=store, memory_limit=_limit(memory_limit), keep=keep)
+    carry_out(rehearsal, as_json)
 
 
 @app.command()
@@ -106,13 +120,17 @@ def chaos(
     sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
     minutes: Annotated[float, typer.Option(min=0.5, max=600, help="How long things go wrong.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Makes kinds, moments and targets repeatable.")] = 1,
+    store: Store = MediaStore.FOLDER,
+    memory_limit: MemoryLimit = "",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
     """Let everything go wrong at random while messages and media flow; prove that nothing is lost and all are back."""
     from appliance.bench import chaos as bench
 
-    carry_out(bench.run(sessions=sessions, minutes=minutes, seed=seed, keep=keep), as_json)
+    limit = _limit(memory_limit)
+    rehearsal = bench.run(sessions=sessions, minutes=minutes, seed=seed, store=store, memory_limit=limit, keep=keep)
+    carry_out(rehearsal, as_json)
 
 
 @app.command()
@@ -125,6 +143,8 @@ def pairing(
         int, typer.Option(min=0, max=1000, help="Instead: so often a failed attempt, a right one, and unlinking.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Makes roles, delays and failures repeatable.")] = 1,
+    store: Store = MediaStore.FOLDER,
+    memory_limit: MemoryLimit = "",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
@@ -132,31 +152,29 @@ def pairing(
     from appliance.bench import pairing as bench
     from appliance.bench import pairing_cycles
 
+    limit = _limit(memory_limit)
     if cycles:
-        carry_out(pairing_cycles.run(cycles=cycles, seed=seed, keep=keep), as_json)
+        again = pairing_cycles.run(cycles=cycles, seed=seed, store=store, memory_limit=limit, keep=keep)
+        carry_out(again, as_json)
     else:
-        carry_out(bench.run(users=users, disturbed=disturb, seed=seed, keep=keep), as_json)
+        at_once = bench.run(users=users, disturbed=disturb, seed=seed, store=store, memory_limit=limit, keep=keep)
+        carry_out(at_once, as_json)
 
 
 @app.command()
 def media(
     sessions: Annotated[int, typer.Option(min=1, max=500, help="How many sessions.")] = 60,
     items: Annotated[int, typer.Option(min=1, max=1000, help="Statuses for each of them.")] = 20,
-    store: Annotated[MediaStore, typer.Option(help="Where they are stored; s3: a MinIO server of its own.")] = (
-        MediaStore.FOLDER
-    ),
+    store: Store = MediaStore.FOLDER,
     disturb: Annotated[Disturbance, typer.Option(help="What goes wrong meanwhile.")] = Disturbance.NONE,
-    memory_limit: Annotated[
-        str, typer.Option(help="Memory for everything together, for example 2G; needs root. Empty: no limit.")
-    ] = "",
+    memory_limit: MemoryLimit = "",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
     """Everybody's contacts post photos, videos and recordings at once; prove that each is stored once and whole."""
     from appliance.bench import media as bench
-    from appliance.cli.storage import parse_size
 
-    limit = parse_size(memory_limit) if memory_limit else 0
+    limit = _limit(memory_limit)
     rehearsal = bench.run(
         sessions=sessions, items=items, store=store, disturbance=disturb, memory_limit=limit, keep=keep
     )

@@ -10,8 +10,6 @@ import pytest
 from appliance.bench import media
 from appliance.bench.media_choices import Disturbance, MediaStore
 
-SMALL_MACHINE = 2_000_000_000
-
 
 async def passed(**how: object) -> None:
     result = await media.run(sessions=60, items=20, **how)  # type: ignore[arg-type]
@@ -35,10 +33,3 @@ async def test_s3(disturbance: Disturbance) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system and a control group of its own need root")
 async def test_s3_on_a_disk_that_fills_up() -> None:
     await passed(store=MediaStore.S3, disturbance=Disturbance.DISK_FULL)
-
-
-@pytest.mark.minio
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(os.geteuid() != 0, reason="a control group of its own needs root")
-async def test_s3_with_little_memory() -> None:
-    await passed(store=MediaStore.S3, memory_limit=SMALL_MACHINE)
