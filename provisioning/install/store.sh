@@ -37,7 +37,9 @@ find_minio() {
         minio_program=$offline/minio minio_from="the server of the bundle"
     elif [ -x "$OPT/bin/minio" ]; then
         if [ "$minio_from" = "Silo $SILO_RELEASE" ] || ! is_pinned "$minio_from" || [ -n "$offline" ]; then return 0; fi
-        fetch_minio "$SILO_URL/$(silo_archive)" "$(silo_sha256)" "Silo $SILO_RELEASE"
+        # Media lies in it already: an older one is far better than another store.
+        fetch_minio "$SILO_URL/$(silo_archive)" "$(silo_sha256)" "Silo $SILO_RELEASE" ||
+            note "note: $minio_from stays until $SILO_RELEASE can be downloaded"
     elif minio_program=$(command -v silo || command -v minio); then
         minio_from="the server of this machine ($minio_program)"
     elif [ -n "$offline" ]; then
@@ -63,10 +65,11 @@ fetch_minio() {
         return 0
     fi
     [ -n "$2" ] || fail 2 "--minio-url needs --minio-sha256" "its publisher names it"
-    if ! (download "$1" "$scratch/minio.download" "$2"); then
-        if [ -e "$scratch/minio.download" ]; then exit 30; fi
-        return 1
-    fi
+    # Not by what lies there: a download that breaks off leaves a part.
+    got=0
+    (download "$1" "$scratch/minio.download" "$2") || got=$?
+    if [ "$got" -eq 30 ]; then exit 30; fi
+    if [ "$got" -ne 0 ]; then return 1; fi
     minio_program=$scratch/minio.download minio_from=$3
     mkdir -p "$scratch/minio"
     if tar -C "$scratch/minio" -xzf "$scratch/minio.download" 2>/dev/null; then

@@ -53,6 +53,7 @@ case "$name $*" in
             case $1 in --output) target=$2 ;; esac
             shift
         done
+        if [ "${FAKE_ANSWER-}" = cut ]; then echo part >"$target"; echo "curl: (18) transfer closed" >&2; exit 18; fi
         case ${FAKE_ANSWER-} in '' | 410) echo "curl: (22) The requested URL returned error: 410" >&2; exit 22 ;; esac
         cp "$FAKE_ANSWER" "$target"
         ;;
@@ -462,12 +463,43 @@ def test_object_store_gets_a_user_of_its_own_with_root_shut_out_afterwards(serve
     assert not [call for call in server.calls if "restart" in call]
 
 
-def test_without_an_object_store_it_goes_on_with_a_folder(server: Server) -> None:
-    done = server.run(FAKE_ANSWER="410")
+@pytest.mark.parametrize("answer", ["410", "cut"])
+def test_without_an_object_store_it_goes_on_with_a_folder(server: Server, answer: str) -> None:
+    done = server.run(FAKE_ANSWER=answer)
     assert done.returncode == 0, done.stderr
     assert "amda storage move --to s3" in done.stderr
     assert "storage.kind" not in server.read("etc/amda/amda.toml")
     assert "storage.quota_bytes=8388608000" in server.read("etc/amda/amda.toml"), "40 % of 20 GB"
+
+
+def test_object_store_by_address_and_hash_is_taken_and_named(server: Server) -> None:
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    url = "https://example.org/minio"
+    assert server.run("--minio-url", url, FAKE_ANSWER=str(program)).returncode == 2, "it needs a hash"
+    done = server.run("--minio-url", url, "--minio-sha256", digest, FAKE_ANSWER=str(program))
+    assert done.returncode == 0, done.stderr
+    assert f"media: {url}" in done.stderr
+    assert server.read("opt/amda/bin/minio") == "program"
+
+
+def test_object_store_that_cannot_be_renewed_stays(server: Server) -> None:
+    """A release that pins a newer server, on a machine that cannot download it: media is where it was."""
+    program = server.machine.parent / "silo"
+    program.write_text("program")
+    places = server.release / "provisioning/install/places.sh"
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    pinned = re.sub(r"(?m)^(SILO_SHA256_\w+)=.*", rf"\1={digest}", places.read_text())
+    places.write_text(pinned)
+    assert server.run(FAKE_ANSWER=str(program)).returncode == 0
+    places.write_text(re.sub(r"(?m)^SILO_RELEASE=.*", "SILO_RELEASE=RELEASE.2030", pinned))
+    settings = server.read("etc/amda/amda.toml")
+    done = server.run(FAKE_ANSWER="410")
+    assert done.returncode == 0, done.stderr
+    assert "stays until RELEASE.2030 can be downloaded" in done.stderr
+    assert server.read("etc/amda/amda.toml") == settings
+    assert "storage.kind=s3" in settings
 
 
 def test_object_store_of_another_content_is_refused(server: Server) -> None:
