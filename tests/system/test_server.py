@@ -15,7 +15,8 @@ from tests.system.server import ONLINE_S, UNITS, Server
 
 SESSIONS = ("awa", "binta", "cheikh")
 HEALTHY_S = 120.0
-"""What a server may take from the newcomer's command to healthy, download and unpacking included, packages at hand."""
+"""What a server may take from the newcomer's command to healthy, packages at hand. Here less is to be done than on a
+bare one: the release that the staging network runs from lies there already."""
 RESTART_S = 10.0
 """A unit whose process was killed is started again after a second; some more on a busy machine."""
 EXPOSURE = 2.0
