@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from appliance.bench import surroundings
 from appliance.bench.measure import percentile
 from appliance.bench.rig import BenchError, Rig, say
 from appliance.client import ApplianceClient
@@ -156,13 +157,8 @@ async def started_minio() -> AsyncIterator[MinioServer]:
 
 
 def s3_variables(minio: MinioServer, quota: int) -> dict[str, str]:
-    """Settings of an appliance whose media goes there."""
-    return {
-        "AMDA_STORAGE_KIND": StorageKind.S3.value,
-        "AMDA_STORAGE_ENDPOINT": minio.endpoint,
-        "AMDA_STORAGE_CREDENTIALS": str(minio.credentials_file),
-        "AMDA_STORAGE_QUOTA_BYTES": str(quota),
-    }
+    """Settings of an appliance whose media goes there, so many bytes at most."""
+    return {**surroundings.s3_variables(minio), "AMDA_STORAGE_QUOTA_BYTES": str(quota)}
 
 
 def content(number: int) -> bytes:

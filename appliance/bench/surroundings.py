@@ -40,6 +40,15 @@ class MemoryFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that the kernel killed for want of memory."""
 
 
+def s3_variables(minio: MinioServer) -> dict[str, str]:
+    """Settings of an appliance whose media goes there."""
+    return {
+        "AMDA_STORAGE_KIND": MediaStore.S3.value,
+        "AMDA_STORAGE_ENDPOINT": minio.endpoint,
+        "AMDA_STORAGE_CREDENTIALS": str(minio.credentials_file),
+    }
+
+
 class Surroundings:
     """A context manager around a rig of `rig()`. Raises BenchError on leaving if the MinIO server cannot be had."""
 
@@ -87,11 +96,7 @@ class Surroundings:
     def _variables(self) -> dict[str, str]:
         found = dict(_LOW_WATER) if self._small_disk else {}
         if self.minio is not None:
-            found |= {
-                "AMDA_STORAGE_KIND": MediaStore.S3.value,
-                "AMDA_STORAGE_ENDPOINT": self.minio.endpoint,
-                "AMDA_STORAGE_CREDENTIALS": str(self.minio.credentials_file),
-            }
+            found |= s3_variables(self.minio)
         return found
 
     @contextlib.asynccontextmanager
