@@ -25,7 +25,8 @@ class DemoPrune:
         self._gone: dict[str, int] = {}
 
     def begin(self, request: PruneRequest) -> StorageJob:
-        if self._advanced() is not None and self._job is not None and self._job.state is JobState.RUNNING:
+        latest = self._advanced()
+        if latest is not None and latest.state is JobState.RUNNING:
             raise refused("A prune of the storage is under way.", 409)
         plan = demo_facts.prune(self._fleet)
         self._plan, self._gone = plan, {}
