@@ -18,6 +18,7 @@ from appliance.history.targets import AddressInfo, ForbiddenTargetError, Reach
 from appliance.model_webhooks import DeliveryState, WebhookChange, WebhookMessage
 from appliance.problems import ProblemError
 from appliance.webhooks import deliveries
+from appliance.webhooks.lane import REST_CAP_S
 from tests.integration.history.receiver import Receiver
 from tests.integration.webhooks.rig import NOW, HookRig, all_are
 
@@ -97,7 +98,7 @@ async def test_it_is_tried_for_a_day_and_then_kept_to_be_sent_again(rig: HookRig
         if view.due_at is not None:
             pauses.append(view.due_at - rig.now)
             rig.now = max(view.due_at, lane._rests_until)
-    assert rig.now == pytest.approx(NOW + DAY, abs=1.0), duration_text(rig.now - NOW)
+    assert NOW + DAY <= rig.now <= NOW + DAY + REST_CAP_S, duration_text(rig.now - NOW)
     assert 30 < len(receiver.received) < 70
     assert all(0.5 * min(HOUR, 5 * 2**n) <= pause <= min(HOUR, 5 * 2**n) for n, pause in enumerate(pauses[:-1]))
     assert len({one.body for one in receiver.received}) == 1
