@@ -31,6 +31,7 @@ async def test_workers_of_the_release_before_are_adopted_and_moved_one_by_one(be
     await bed.stop_daemon(daemon)
     daemon = await bed.daemon()
     for name in NAMES:
+        await introduced(daemon, name)
         view = await daemon.reaches(name, SessionState.ONLINE)
         assert (view.pid, view.build) == (pids[name], "1.0")
         assert len(bed.journal(name, "login")) == 1, "a daemon of another protocol version disconnects nobody"
@@ -49,6 +50,13 @@ async def test_workers_of_the_release_before_are_adopted_and_moved_one_by_one(be
     assert await daemon.rows("berta") == []
     again = await daemon.service.move("anna")
     assert (again.pid, len(bed.journal("anna", "login"))) == (view.pid, 2), "it is there already"
+
+
+async def introduced(daemon: Daemon, session: str) -> None:
+    """Until its adopted process has said of which build it is; that it was online is remembered before."""
+    async with asyncio.timeout(WAIT_S):
+        while (await daemon.service.get(session)).build is None:  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.01)
 
 
 async def accounted_for(daemon: Daemon, build: str) -> None:
