@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,12 @@ from appliance.api.gatekeeper import leads_elsewhere
 from appliance.client import ApiError, ApplianceClient
 from appliance.database import Database
 from appliance.events import EventBus
-from appliance.media import vault
 from appliance.model_access import Door
 from appliance.model_api import Scope
 from appliance.model_storage import CleanupReport, JobState, PruneRequest
 from appliance.redis_server import RedisServer
 from tests.integration.api.test_doors import Doors, open_doors
-from tests.integration.daemon.rig import DATA
+from tests.integration.daemon.rig import DATA, HeldUp
 
 
 @pytest.fixture
@@ -184,22 +183,13 @@ def test_paths_that_do_not(path: str) -> None:
 async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch is held up on its way to the store: the job says how far it is, refuses a second one, and can be
     stopped; a token that may only read may look."""
-    monkeypatch.setattr(vault, "_BATCH", 1)
     for number in range(3):
         await doors.rig.capture("one", f"M{number}", DATA + bytes([number]))
-    store, begun, go_on = doors.rig.media.vault.store, asyncio.Event(), asyncio.Event()
-    delete = store.delete
-
-    async def slowly(keys: Sequence[str]) -> None:
-        begun.set()
-        await go_on.wait()
-        await delete(keys)
-
-    monkeypatch.setattr(store, "delete", slowly)
+    deletion = HeldUp(doors.rig.media, monkeypatch)
     assert await doors.client.prune_job() is None
     begin = await doors.client.begin_prune(PruneRequest(session="one"))
     async with asyncio.timeout(15):
-        await begun.wait()
+        await deletion.begun.wait()
         under_way = await doors.client.prune_job()
         with pytest.raises(ApiError, match="A prune of the storage is under way"):
             await doors.client.begin_prune(PruneRequest())
@@ -208,7 +198,7 @@ async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest
         assert await doors.status(reader, "DELETE", "/v1/storage/prune/job") == 403
         assert await doors.status(reader, "POST", "/v1/storage/prune/job", {}) == 403
         await doors.client.stop_prune()
-        go_on.set()
+        deletion.go_on.set()
         while True:
             job = await doors.client.prune_job()
             if job is None or job.state is not JobState.RUNNING:

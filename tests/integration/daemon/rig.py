@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import msgspec
+import pytest
 
 from appliance.api.access import Access
 from appliance.api.documentation import described_table
@@ -23,6 +25,7 @@ from appliance.events import EventBus
 from appliance.history.facts import live_source
 from appliance.history.ledger import Ledger
 from appliance.history.service import HistoryService
+from appliance.media import vault
 from appliance.media.room import MediaRoom
 from appliance.metrics.service import MetricsService
 from appliance.metrics.snapshot import Sources
@@ -45,6 +48,22 @@ class NoForkServer:
 
     async def list(self) -> list[WorkerProcess]:
         return []
+
+
+class HeldUp:
+    """The store's deletion, a batch for each object. `begun`: a batch is on its way; `go_on`: to be set by the test."""
+
+    def __init__(self, media: MediaRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._delete = media.vault.store.delete
+        monkeypatch.setattr(vault, "_BATCH", 1)
+        monkeypatch.setattr(media.vault.store, "delete", self._slowly)
+
+    async def _slowly(self, keys: Sequence[str]) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        await self._delete(keys)
 
 
 class ApiRig:

@@ -6,15 +6,13 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from appliance.media import vault
 from appliance.minio_server import MinioServer
-from tests.integration.daemon.rig import DATA, ApiRig
+from tests.integration.daemon.rig import DATA, ApiRig, HeldUp
 from tests.integration.daemon.test_cli import Amda
 
 
@@ -61,24 +59,15 @@ async def test_pin_prune_delete_and_what_is_told_of_it(api_rig: ApiRig, amda: Am
 async def test_a_prune_that_is_interrupted_leaves_the_rest(
     api_rig: ApiRig, amda: Amda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault, "_BATCH", 1)
     for number in range(3):
         await api_rig.capture("one", f"M{number}", DATA + bytes([number]))
-    store, begun, go_on = api_rig.media.vault.store, asyncio.Event(), asyncio.Event()
-    delete = store.delete
-
-    async def slowly(keys: Sequence[str]) -> None:
-        begun.set()
-        await go_on.wait()
-        await delete(keys)
-
-    monkeypatch.setattr(store, "delete", slowly)
+    deletion = HeldUp(api_rig.media, monkeypatch)
     process = await amda.start("storage", "prune", "--session", "one")
     async with asyncio.timeout(30):
-        await begun.wait()
+        await deletion.begun.wait()
         process.send_signal(signal.SIGINT)
         _, error = await process.communicate()
-    go_on.set()
+    deletion.go_on.set()
     assert (process.returncode, error) == (130, b"")
     async with asyncio.timeout(30):
         await api_rig.media.vault.clear_up()
