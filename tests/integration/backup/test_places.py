@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from appliance.backup import lease_keeper
-from appliance.backup.contents import Given
 from appliance.backup.errors import BackupError, BackupTrouble
 from appliance.backup.key import replace_key
 from appliance.backup.lease import Lease, check_nobody_runs, read_lease, write_lease
@@ -23,54 +22,16 @@ from appliance.backup.repository import FolderRepository, open_repository
 from appliance.backup.restore import Wish, restore
 from appliance.backup.work import LOCK, STAGING, Backups, no_progress, work_folder
 from appliance.bench.rig import until
-from appliance.config import LoadedSettings, Settings, load_settings, read_settings
+from appliance.config import load_settings
 from appliance.database import Database
-from appliance.minio_server import MinioServer
 from appliance.model import SessionState
 from appliance.pairing.redis_client import RedisClient
 from appliance.redis_server import RedisServer
 from tests.daemon_fakes import FakeSessions
+from tests.integration.backup.rig import Place
 from tests.unit.backup.rig import State
 
-NOTHING = Given(settings=(), settings_file="", redis=None)
 needs_restic = pytest.mark.restic
-
-
-class Place:
-    """A state without an engine, and settings for where its backups go."""
-
-    def __init__(self, folder: Path, **variables: str) -> None:
-        self.state = State(folder)
-        self.environment = {"AMDA_PATHS_STATE_DIR": str(self.state.paths.state_dir), **variables}
-        self.settings: Settings = load_settings(None, {**self.environment, "HOME": str(folder)})
-
-    async def save(self, reason: str = "test", **changes: int) -> str:
-        backup = msgspec.structs.replace(self.settings.backup, **changes)
-        async with Backups(msgspec.structs.replace(self.settings, backup=backup)) as backups:
-            return (await backups.run(NOTHING, reason=reason, with_media=False, progress=no_progress)).id
-
-    def loaded(self) -> LoadedSettings:
-        return read_settings(None, {**self.environment, "HOME": str(self.state.folder)})
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.minio)])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    if request.param == "folder":
-        made = Place(tmp_path, AMDA_BACKUP_PATH=str(tmp_path / "repository"))
-        await made.state.make("one")
-        yield made
-        return
-    server = MinioServer(tmp_path / "minio")
-    await server.start()
-    made = Place(
-        tmp_path,
-        AMDA_BACKUP_KIND="s3",
-        AMDA_BACKUP_ENDPOINT=server.endpoint,
-        AMDA_BACKUP_CREDENTIALS=str(server.credentials_file),
-    )
-    await made.state.make("one")
-    yield made
-    await server.stop()
 
 
 @needs_restic
