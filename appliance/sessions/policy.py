@@ -2,10 +2,10 @@
 
 Two limits hold whatever happens. Each new process waits for a full-jitter backoff (exponent = failures since the
 session was last online for long, and dials that did not get through since its last login: a login proves that what was
-in their way is gone). The death of the fork server adds nothing: whoever starts it again waits, and all its workers
-come back one after the other anyway. And failures that are the session's own are charged to an hourly budget; when it
-is used up the session cools down, each time twice as long. The history is stored: a restart of the daemon grants
-nothing.
+in their way is gone). Such dials have a lower cap, because WhatsApp sees nothing of them. The death of the fork server
+adds nothing: whoever starts it again waits, and all its workers come back one after the other anyway. And failures that
+are the session's own are charged to an hourly budget; when it is used up the session cools down, each time twice as
+long. The history is stored: a restart of the daemon grants nothing.
 """
 
 from __future__ import annotations
@@ -198,13 +198,19 @@ def _backoff(failure: Failure, history: History, settings: ReconnectSettings, ch
     if failure.reason in ENDED_WITH_ALL:
         return chance * settings.backoff_base_s
     exponent = min(history.failures + history.dials, MAX_EXPONENT)
-    return chance * min(settings.backoff_cap_s, settings.backoff_base_s * 2.0**exponent)
+    cap_s = settings.dial_cap_s if _is_dial(failure) else settings.backoff_cap_s
+    return chance * min(cap_s, settings.backoff_base_s * 2.0**exponent)
 
 
 def _count(failure: Failure, history: History) -> History:
     """One more step of the backoff, if this failure is one."""
     if failure.reason in ENDED_WITH_ALL:
         return history
-    if failure.uptime_s is None and (failure.excused or failure.reason in _DIALS):
+    if _is_dial(failure) or (failure.excused and failure.uptime_s is None):
         return msgspec.structs.replace(history, dials=min(history.dials + 1, MAX_EXPONENT))
     return msgspec.structs.replace(history, failures=min(history.failures + 1, MAX_EXPONENT))
+
+
+def _is_dial(failure: Failure) -> bool:
+    """Whether WhatsApp was not reached at all."""
+    return failure.uptime_s is None and failure.reason in _DIALS

@@ -73,7 +73,12 @@ class ReconnectSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     backoff_base_s: Annotated[Seconds, Meta(description="First step of the full-jitter backoff.")] = 1
     backoff_cap_s: Annotated[Seconds, Meta(description="Longest step of the backoff.")] = 300
-    """Five minutes: what a user still takes for "by itself" once the network is back."""
+    """Five minutes: what a user still takes for "by itself" once WhatsApp lets it in again."""
+    dial_cap_s: Annotated[
+        Seconds, Meta(description="Longest step of the backoff while WhatsApp cannot be reached at all.")
+    ] = 60
+    """WhatsApp sees nothing of a dial that does not get through, so nobody is annoyed; and once the way is free, the
+    session is back within a minute. When many have that trouble the fleet's canary tries for all of them."""
     reset_after_s: Annotated[Seconds, Meta(description="Online for this long: backoff and cooling start anew.")] = 600
     stable_after_s: Annotated[
         Seconds, Meta(description="A login that WhatsApp closes sooner counts as failed; so does a crash.")

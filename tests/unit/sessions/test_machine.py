@@ -285,7 +285,7 @@ def test_a_dial_that_never_got_through_is_free_and_its_exit_is_not_a_crash() -> 
         world.tell(K.DIAL_FAILED)
         world.die(status=WorkerExit.DIAL_FAILED, signal=None)
         assert world.state is S.RECONNECTING
-        world.advance(RECONNECT.backoff_cap_s)
+        world.advance(RECONNECT.dial_cap_s)
         assert world.asked
     assert world.copy_history().charged == ()
 
@@ -642,7 +642,7 @@ def test_a_proxy_that_cannot_be_used_is_its_own_reason_and_charges_nobody() -> N
         world.feed(i.SpawnFailed(error="the proxy socks5://···@h:1 cannot be reached", proxy=True))
         assert world.state is S.RECONNECTING
         assert "proxy" in world.memory.detail
-        world.advance(RECONNECT.backoff_cap_s)
+        world.advance(RECONNECT.dial_cap_s)
         assert world.asked
     assert world.copy_history().charged == ()
 

@@ -95,7 +95,7 @@ def test_full_jitter_doubles_up_to_the_cap_and_resets_after_ten_minutes() -> Non
     for step in range(20):
         decision = judge(R.DIAL_FAILED, history, chance=1.0)
         assert decision.action is Action.RESTART
-        assert decision.delay_s == min(300, 2.0**step)
+        assert decision.delay_s == min(60, 2.0**step)
         history = decision.history
     assert judge(R.DIAL_FAILED, history, chance=0.0).delay_s == 0
 
@@ -115,7 +115,7 @@ def test_a_login_proves_that_what_was_in_the_way_of_dials_is_gone() -> None:
     for reason in (R.DIAL_FAILED, R.LOGIN_TIMEOUT, R.PROXY_UNUSABLE) * 3:
         history = judge(reason, history).history
     history = judge(R.LOGIN_CLOSED, history, excused=True).history
-    assert judge(R.DIAL_FAILED, history, chance=1.0).delay_s == 300
+    assert judge(R.SERVER_ERROR, history, chance=1.0).delay_s == 300
     assert judge(R.PROCESS_SILENT, history, uptime_s=5, chance=1.0).delay_s == 1
 
 
@@ -239,6 +239,20 @@ def test_charged_attempts_are_bounded_whatever_happens(steps: list[tuple[R, floa
         within = [other for other in charged_at if at <= other < at + HOUR_S]
         pauses = [other for other in coolings if at <= other < at + HOUR_S]
         assert len(within) <= S.attempts_per_hour + len(pauses)
+
+
+@pytest.mark.parametrize("reason", [R.DIAL_FAILED, R.LOGIN_TIMEOUT, R.PROXY_UNUSABLE])
+def test_who_could_not_reach_whatsapp_is_back_within_a_minute_of_being_able_to(reason: R) -> None:
+    history = History()
+    for _ in range(20):
+        decision = judge(reason, history, chance=0.999)
+        assert decision.delay_s is not None
+        assert decision.delay_s < S.dial_cap_s
+        history = decision.history
+    assert decision.delay_s > 0.99 * S.dial_cap_s
+    refused = judge(R.SERVER_ERROR, history, chance=0.999)
+    assert refused.delay_s is not None
+    assert refused.delay_s > S.dial_cap_s, "who was answered waits as long as before"
 
 
 @given(st.sampled_from(list(R)), st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1, exclude_max=True))
