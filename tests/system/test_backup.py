@@ -58,8 +58,12 @@ def _live_and_die(server: Server, kept: Path) -> tuple[dict[str, str], int]:
         assert made["media"] >= 1
         assert server.connections() == before, "nobody was disconnected"
         _belongs_to_nobody_else(machine)
-    key = server.amda("backup", "key")["key"]
-    server.amda("backup", "key", "--confirm")
+    with step("the key: the doctor asks until it is kept elsewhere"):
+        assert _asked_for_the_key(machine)
+        key = server.amda("backup", "key")["key"]
+        assert _asked_for_the_key(machine), "who has seen it need not have kept it"
+        server.amda("backup", "key", "--confirm")
+        assert not _asked_for_the_key(machine)
     with step("a daemon that finds a repository takes its lease"):
         machine.run("systemctl", "restart", "amda.service")
         eventually("the lease", lambda: server.amda("backup", "lease", check=False), 10)
@@ -71,6 +75,11 @@ def _live_and_die(server: Server, kept: Path) -> tuple[dict[str, str], int]:
     shutil.copytree(machine.path(STAGING), kept / "whatsapp", ignore=shutil.ignore_patterns("*.sock"))
     (kept / "key").write_text(key)
     return server.phones, int(made["media"])
+
+
+def _asked_for_the_key(machine: Machine) -> bool:
+    """Whether the doctor asks if the key of the backups is kept off this machine."""
+    return "amda backup key" in machine.run("amda", "doctor", "--json", check=False).stdout
 
 
 def _units(machine: Machine) -> None:

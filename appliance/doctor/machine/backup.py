@@ -65,7 +65,7 @@ def _judge(record: BackupRecord, now: float, looked_at: str) -> Iterator[Seen]:
         if proven is not None:
             found = f"for {proven:.0f} days none was taken out and compared"
         yield info(found, "amda backup verify", looked_at)
-    if record.key_made_at is not None and record.key_confirmed_at is None:
+    if record.key_confirmed_at is None:  # whoever made it: on a server install.sh does, and records nothing
         found = "nobody has said that their key is kept elsewhere: if it is lost with this machine, so are they"
         yield warning(found, "amda backup key shows it; write it down, and confirm it there", "the key of the backups")
 

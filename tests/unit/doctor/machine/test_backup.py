@@ -31,8 +31,8 @@ def check(days: float) -> BackupCheck:
 
 
 def recorded(patient: Patient, **fields: object) -> list[Seen]:
-    """What is seen of a record, as the backups themselves write it."""
-    change_record(patient.settings.paths.backups, **fields)
+    """What is seen of a record, as the backups themselves write it; of one whose key is kept elsewhere."""
+    change_record(patient.settings.paths.backups, **{"key_made_at": 1.0, "key_confirmed_at": 2.0, **fields})
     return look(CHECK, patient)
 
 
@@ -49,7 +49,7 @@ def test_never(patient: Patient) -> None:
 
 
 def test_well(patient: Patient) -> None:
-    (seen,) = recorded(patient, last_run=run(0.5), last_check=check(3), key_made_at=1.0, key_confirmed_at=2.0)
+    (seen,) = recorded(patient, last_run=run(0.5), last_check=check(3))
     assert (seen.severity, seen.found) == (Severity.OK, "the last good one was made 12 hours ago")
 
 
@@ -80,8 +80,10 @@ def test_failed(patient: Patient) -> None:
     assert "the repository is locked" in seen.found
 
 
-def test_a_key_that_lies_here_only(patient: Patient) -> None:
-    seen = worst(recorded(patient, last_run=run(0.1), last_check=check(1), key_made_at=1.0))
+@pytest.mark.parametrize("made_at", [1.0, None], ids=["made by a backup", "made by install.sh"])
+def test_a_key_that_lies_here_only(patient: Patient, made_at: float | None) -> None:
+    key = {"key_made_at": made_at, "key_confirmed_at": None}
+    seen = worst(recorded(patient, last_run=run(0.1), last_check=check(1), **key))
     assert seen.severity is Severity.WARNING
     assert seen.looked_at == "the key of the backups"
 
