@@ -2,13 +2,16 @@
 
 settings.py amda [SECTION.KEY=VALUE…]     amda.toml: what differs on a server, what is given, and AMDA_… variables
 settings.py redis --folder DIR --socket PATH --password-file FILE
+settings.py held --database FILE          how many objects of media lie in an S3, as the daemon's database says
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -50,6 +53,17 @@ def amda(chosen: list[str], environ: dict[str, str]) -> str:
     return "".join(lines)
 
 
+def held_in_s3(database: Path) -> int:
+    """0 if it is another kind of store, or there is no database yet. Raises sqlite3.Error."""
+    if not database.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as index:
+        kind = index.execute("SELECT value FROM meta WHERE key = 'storage.kind'").fetchone()
+        if kind is None or kind[0] != "s3":
+            return 0
+        return int(index.execute("SELECT count(*) FROM objects").fetchone()[0])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
@@ -57,14 +71,17 @@ def main() -> int:
     redis = kinds.add_parser("redis")
     for name in ("--folder", "--socket", "--password-file"):
         redis.add_argument(name, type=Path, required=True)
+    kinds.add_parser("held").add_argument("--database", type=Path, required=True)
     options = parser.parse_args()
     try:
         if options.kind == "amda":
             text = amda(options.chosen, {name: value for name, value in os.environ.items() if name.startswith("AMDA_")})
+        elif options.kind == "held":
+            text = f"{held_in_s3(options.database)}\n"
         else:
             password = options.password_file.read_text("utf-8").strip()
             text = service_configuration(folder=options.folder, socket=options.socket, user="amda", password=password)
-    except (ConfigError, OSError) as error:
+    except (ConfigError, OSError, sqlite3.Error) as error:
         sys.stderr.write(f"  {error}\n")
         return 1
     sys.stdout.write(text)

@@ -91,6 +91,7 @@ put_file() {
         if cmp -s "$source" "$target.new"; then return 0; fi
         if would "keep $target, which was edited, and write the new default to $target.new"; then return 0; fi
         place "$source" "$target.new" "$mode" "$owner"
+        say "  kept $target, which was edited; the new default lies beside it: $target.new"
         did "kept $target, which was edited; the new default lies beside it: $target.new"
         return 0
     fi

@@ -7,11 +7,12 @@ load_choices() {
     [ -r "$CHOICES" ] || return 0
     while IFS='=' read -r key value; do
         case $key in
-            minio | minio_from | s3_url | domain) eval "$key=\$value" ;;
+            minio | minio_from | s3_url | s3_was | domain) eval "$key=\$value" ;;
             AMDA_*[!A-Z0-9_]*) ;;
             AMDA_*) if eval "[ -z \"\${$key+set}\" ]"; then eval "export $key=\$value"; fi ;;
         esac
     done <"$CHOICES"
+    s3_was=${s3_was:-$s3_url}
 }
 
 # Names of the settings among our variables; the others speak to the installer.
@@ -26,6 +27,7 @@ save_choices() {
         echo "minio=$minio"
         echo "minio_from=$minio_from"
         echo "s3_url=$s3_url"
+        echo "s3_was=$s3_was"
         echo "domain=$domain"
         for variable in $(setting_variables); do
             eval "printf '%s=%s\n' \"\$variable\" \"\$$variable\""
@@ -66,7 +68,8 @@ read_options() {
     done
     if [ -n "$purge" ] && [ "$action" != uninstall ]; then bad_argument "--purge belongs to uninstall"; fi
     if [ -n "$minio_url" ] && [ -z "$minio_sha256" ]; then bad_argument "--minio-url needs --minio-sha256"; fi
-    if [ -n "$s3_url" ] && [ -z "$s3_credentials" ] && [ ! -e "$SECRETS/s3.toml" ]; then
+    # A login that is there may be that of another store.
+    if [ -n "$s3_url" ] && [ -z "$s3_credentials" ] && { [ ! -e "$SECRETS/s3.toml" ] || [ "$s3_url" != "$s3_was" ]; }; then
         bad_argument "--s3-url needs --s3-credentials FILE"
     fi
 }

@@ -15,6 +15,8 @@ minio_url=
 minio_sha256=
 build_minio=
 s3_url=
+# Where the S3 is, or was, in which media lies or may still lie.
+s3_was=
 s3_credentials=
 domain=
 

@@ -21,6 +21,41 @@ choose_store() {
         note "media: no server of the MinIO API could be had, so a folder, $STATE/media"
         note "  later: install.sh --minio-binary FILE, then: amda storage move --to s3"
     fi
+    check_moved
+}
+
+# The address of the S3 that was chosen; empty for a folder.
+s3_endpoint() {
+    case $store in
+        minio) echo "http://$MINIO_ADDRESS" ;;
+        s3) echo "$s3_url" ;;
+    esac
+}
+
+# Media stays where it lies until it is moved, and a move goes from S3 to a folder or back. So what lies in one S3 would
+# not be found any more once the settings name another one. Our own store at another address is still the same.
+check_moved() {
+    endpoint=$(s3_endpoint)
+    if [ -z "$endpoint" ]; then return 0; fi
+    case "$store $s3_was" in
+        "minio " | "minio http://127.0.0.1:"* | "$store $endpoint") ;;
+        *)
+            held=$(held_in_s3) || held=0
+            [ "$held" -eq 0 ] ||
+                fail 35 "$held objects of media lie in the S3 at $s3_was, and would not be found any more" \
+                    "first: amda storage move --to folder; then this again; then: amda storage move --to s3"
+            ;;
+    esac
+    s3_was=$endpoint
+}
+
+# How many objects lie in an S3; 0 where nothing is known of any.
+held_in_s3() {
+    if [ ! -x "$release/.venv/bin/python" ]; then
+        echo 0 # a dry run makes none
+    else
+        release_python "$release/provisioning/settings.py" held --database "$STATE/amda.db"
+    fi
 }
 
 # In this order: one that was given, one that is here, the maintained one by its pinned download.
@@ -130,7 +165,8 @@ minio_files() {
 # Another choice than the last time: its data stays, so that media can be moved out of it.
 leave_minio() {
     if systemctl is-enabled --quiet "$STORE" 2>/dev/null; then
-        note "the object store goes on until its media was moved: amda storage move --to folder"
+        note "the object store goes on, because media may lie in it: amda storage move --to folder"
+        note "  afterwards: systemctl disable --now $STORE"
     fi
 }
 
@@ -161,10 +197,13 @@ scoped_login() {
 store_settings() {
     case $store in
         folder) set -- ;;
-        minio) set -- "storage.kind=s3" "storage.endpoint=http://$MINIO_ADDRESS" "storage.bucket=$MINIO_BUCKET" ;;
-        s3) set -- "storage.kind=s3" "storage.endpoint=$s3_url" ;;
+        *) set -- "storage.kind=s3" ;;
     esac
-    if [ "$store" != folder ]; then set -- "$@" "storage.credentials=/etc/amda/secrets/s3.toml"; fi
+    # With a folder, too, as long as media may lie in the S3 of before: without a way to it the daemon could not start.
+    if [ -n "$s3_was" ] && { [ "$store" != folder ] || [ -e "$SECRETS/s3.toml" ]; }; then
+        set -- "$@" "storage.endpoint=$s3_was" "storage.credentials=/etc/amda/secrets/s3.toml"
+        if [ "$s3_was" = "http://$MINIO_ADDRESS" ]; then set -- "$@" "storage.bucket=$MINIO_BUCKET"; fi
+    fi
     if [ "$store" != s3 ]; then set -- "$@" "storage.quota_bytes=$(quota)"; fi
     printf '%s\n' "$@"
 }
@@ -181,5 +220,8 @@ s3_login() {
     if [ "$store" != s3 ] || [ -z "$s3_credentials" ]; then return 0; fi
     [ -r "$s3_credentials" ] || fail 2 "--s3-credentials: there is no file $s3_credentials" \
         'write one: access_key = "…" and secret_key = "…"'
-    put_file "$s3_credentials" "$SECRETS/s3.toml" 0600 amda:amda amda.service
+    # Whoever names a file means it: it also takes the place of another store's login.
+    if cmp -s "$s3_credentials" "$SECRETS/s3.toml" || would "write $SECRETS/s3.toml (amda:amda, 0600)"; then return 0; fi
+    place "$s3_credentials" "$SECRETS/s3.toml" 0600 amda:amda
+    did "wrote $SECRETS/s3.toml" amda.service
 }

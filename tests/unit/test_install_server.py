@@ -95,6 +95,7 @@ case $* in
         mkdir -p "$redis" && echo server >"$redis/valkey-server"
         ;;
     *"settings.py redis"*) echo "port 0" ;;
+    *"settings.py held"*) cat "$MACHINE/held" 2>/dev/null || echo 0 ;;
     *"settings.py amda"*)
         shift 3
         echo "# settings: $*"
@@ -246,10 +247,9 @@ def test_dry_run_says_everything_and_changes_nothing(server: Server) -> None:
 
 
 @pytest.mark.parametrize("choice", ["folder", "store", "domain", "s3"])
-def test_dry_run_names_every_file_that_the_real_run_makes(server: Server, choice: str) -> None:
-    program, login = server.machine.parent / "minio", server.machine.parent / "s3.toml"
+def test_dry_run_names_every_file_that_the_real_run_makes(server: Server, login: Path, choice: str) -> None:
+    program = server.machine.parent / "minio"
     program.write_text("program")
-    login.write_text('access_key = "a"\nsecret_key = "b"\n')
     options = {
         "folder": ("--no-minio",),
         "store": ("--minio-binary", str(program)),
@@ -300,6 +300,7 @@ def test_edited_settings_are_kept_and_the_new_default_lies_beside_them(server: S
     done = server.install(AMDA_LOG_LEVEL="debug")
     assert "# mine" in settings.read_text()
     assert "AMDA_LOG_LEVEL=debug" in server.read("etc/amda/amda.toml.new")
+    assert "amda.toml.new" in done.stderr
     assert "amda.toml.new" in server.read("var/log/amda/install.log")
     assert done.returncode == 0
     assert "nothing changed" in server.install().stderr, "it is said once, and what was chosen is remembered"
@@ -510,14 +511,61 @@ def test_object_store_of_another_content_is_refused(server: Server) -> None:
     assert not (server.machine / "opt/amda/bin/minio").exists()
 
 
-def test_s3_elsewhere(server: Server) -> None:
+@pytest.fixture
+def login(server: Server) -> Path:
+    """For an S3 elsewhere."""
+    file = server.machine.parent / "s3.toml"
+    file.write_text('access_key = "a"\nsecret_key = "b"\n')
+    return file
+
+
+def with_object_store(server: Server) -> None:
+    """A server with an object store of its own, as a run without options makes it."""
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    assert server.run("--minio-binary", str(program)).returncode == 0
+
+
+def test_s3_elsewhere(server: Server, login: Path) -> None:
     assert server.run("--s3-url", "https://s3.example").returncode == 2, "it needs credentials"
-    login = server.machine.parent / "s3.toml"
-    login.write_text('access_key = "a"\nsecret_key = "b"\n')
     done = server.run("--s3-url", "https://s3.example", "--s3-credentials", str(login))
     assert done.returncode == 0, done.stderr
     assert "storage.endpoint=https://s3.example" in server.read("etc/amda/amda.toml")
     assert stat.S_IMODE((server.machine / "etc/amda/secrets/s3.toml").stat().st_mode) == 0o600
+    assert "nothing changed" in server.run("--s3-url", "https://s3.example").stderr, "the login is here already"
+    login.write_text('access_key = "a"\nsecret_key = "another"\n')
+    server.run("--s3-credentials", str(login))
+    assert "another" in server.read("etc/amda/secrets/s3.toml")
+    assert server.run("--s3-url", "https://s3.elsewhere").returncode == 2, "that login is another store's"
+
+
+def test_s3_elsewhere_after_an_object_store_here(server: Server, login: Path) -> None:
+    with_object_store(server)
+    assert server.run("--s3-url", "https://s3.example").returncode == 2, "the login that is here is another store's"
+    elsewhere = ("--s3-url", "https://s3.example", "--s3-credentials", str(login))
+    (server.machine.parent / "held").write_text("7")
+    settings = server.read("etc/amda/amda.toml")
+    done = server.run(*elsewhere)
+    assert done.returncode == 35
+    assert "7 objects of media lie in the S3 at http://127.0.0.1:9000" in done.stderr
+    assert "amda storage move --to folder" in done.stderr
+    assert server.read("etc/amda/amda.toml") == settings
+    (server.machine.parent / "held").write_text("0")
+    done = server.run(*elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert server.read("etc/amda/secrets/s3.toml") == login.read_text(), "the other store's login gives way"
+    assert "storage.endpoint=https://s3.example" in server.read("etc/amda/amda.toml")
+
+
+def test_a_folder_after_an_object_store_keeps_the_way_to_what_lies_there(server: Server) -> None:
+    with_object_store(server)
+    done = server.run("--no-minio")
+    assert done.returncode == 0, done.stderr
+    assert "amda storage move --to folder" in done.stderr
+    settings = server.read("etc/amda/amda.toml")
+    assert "storage.kind" not in settings
+    assert "storage.endpoint=http://127.0.0.1:9000 storage.credentials=" in settings, "without it no daemon would start"
+    assert "nothing changed" in server.run().stderr
 
 
 def test_a_domain_gets_a_proxy_and_loses_it_again(server: Server) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from appliance.config import load_settings
+from appliance.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +47,24 @@ def test_a_variable_that_means_nothing_is_named() -> None:
     assert done.returncode == 1
     assert "AMDA_STORAGE_QUOTA" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("kind", "held"), [(None, "0"), ("folder", "0"), ("s3", "1")])
+def test_what_lies_in_an_s3_is_counted(tmp_path: Path, kind: str | None, held: str) -> None:
+    file = tmp_path / "amda.db"
+
+    async def fill() -> None:
+        database = await Database.open(file)
+        await database.execute(
+            "INSERT INTO objects (key, session, size, sha256, stored_at) VALUES ('a', 'awa', 7, 'x', 1)"
+        )
+        if kind is not None:
+            await database.execute("INSERT INTO meta (key, value) VALUES ('storage.kind', ?)", (kind,))
+        await database.close()
+
+    assert write("held", "--database", str(file)).stdout == "0\n", "there is none yet"
+    asyncio.run(fill())
+    assert write("held", "--database", str(file)).stdout == f"{held}\n"
 
 
 def test_redis_knows_one_user_and_not_its_password(tmp_path: Path) -> None:
