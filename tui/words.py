@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import time
 import unicodedata
 from typing import Final
@@ -16,6 +17,9 @@ from tui.text import N_, _, number
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 AGE_STEP_S: Final = 5
 """Ages below a minute are shown in such steps: exact seconds help nobody, and repainting costs bytes."""
+AGE_CELLS: Final = 7
+"""What an age takes at most."""
+_MASKED: Final = re.compile("·{3,}")
 
 
 class Concern(enum.IntEnum):
@@ -48,7 +52,7 @@ STATES: Final[dict[SessionState, StateWords]] = {
     SessionState.NEW: _words(
         N_("new"), "open", Tone.INFO, Concern.MOVING, N_("pair it (p)"), N_("not linked yet: pair it (p)")
     ),
-    SessionState.QUEUED: _words(N_("queued"), "wait", Tone.INFO, Concern.MOVING, N_("waits for its turn (2)")),
+    SessionState.QUEUED: _words(N_("queued"), "wait", Tone.INFO, Concern.MOVING, N_("waits its turn (2)")),
     SessionState.PAIRING: _words(
         N_("pairing"), "wait", Tone.INFO, Concern.MOVING, N_("see the code (2)"), N_("type the code (2) on the phone")
     ),
@@ -73,7 +77,7 @@ STATES: Final[dict[SessionState, StateWords]] = {
         "bad",
         Tone.BAD,
         Concern.PERSON,
-        N_("unlinked: pair it (p)"),
+        N_("unlinked: pair (p)"),
         N_("the phone unlinked it: pair it (p)"),
     ),
     SessionState.REPLACED: _words(
@@ -81,7 +85,7 @@ STATES: Final[dict[SessionState, StateWords]] = {
         "bad",
         Tone.BAD,
         Concern.PERSON,
-        N_("runs elsewhere too"),
+        N_("end its other copy"),
         N_("end its other copy, then start (s)"),
     ),
     SessionState.BANNED: _words(
@@ -152,7 +156,7 @@ def is_problem(view: SessionView) -> bool:
 
 
 def lasting(seconds: float) -> str:
-    """How long something has lasted, in at most seven cells: `12 s`, `4 min`, `2 h 10`, `3 d 4`."""
+    """How long something has lasted, in at most `AGE_CELLS`: `12 s`, `4 min`, `2 h 10`, `3 d 4`."""
     whole = max(0, int(seconds))
     if whole < _MINUTE:
         return _("{count} s").format(count=whole)
@@ -174,8 +178,29 @@ def age(seconds: float) -> str:
     return lasting(seconds)
 
 
-def since(at: float | None, now: float) -> str:
-    return "–" if at is None else age(now - at)
+def roughly(seconds: float) -> str:
+    """How long ago something was, in one unit and so at most six cells: `59 min`, `13 h`, `364 d`."""
+    whole = max(0, int(seconds))
+    if whole < _HOUR:
+        return age(whole)
+    if whole < _DAY:
+        return _("{count} h").format(count=whole // _HOUR)
+    return _("{count} d").format(count=whole // _DAY)
+
+
+def age_in(seconds: float, room: int) -> str:
+    """How long ago something was, as exactly as a column has room for."""
+    words = age(seconds)
+    return words if width_of(words) <= room else roughly(seconds)
+
+
+def since(at: float | None, now: float, room: int = AGE_CELLS) -> str:
+    return "–" if at is None else age_in(now - at, room)
+
+
+def shorter(phone: str, room: int) -> str:
+    """A masked number with less of what is masked, where there is less room: `+22177··12`."""
+    return phone if width_of(phone) <= room else _MASKED.sub("··", phone)
 
 
 def duration(seconds: float | None) -> str:

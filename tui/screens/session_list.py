@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from appliance.model import SessionView
-from tui.paint import Ground, Line, Pen, Tone, bar, condensed, uptime_strip
+from tui.paint import Ground, Line, Pen, Tone, bar, condensed, uptime_strip, width_of
 from tui.scene import Scene
 from tui.text import N_, _
-from tui.words import STATES, Concern, age, collation, is_problem, sign_of, since, size, todo
+from tui.words import STATES, Concern, age_in, collation, is_problem, shorter, sign_of, since, size, todo
 
 SETTLED_S: Final = 30.0
 """Trouble floats to the top after so long: most of it heals within seconds, and rows that jump are hard to read."""
@@ -81,7 +81,14 @@ class Column(msgspec.Struct, frozen=True):
 
 _SIGN: Final = Column("sign", "", 4)
 _TODO: Final = "todo"
+_TODO_OR_FACTS: Final = "todo-or-facts"
+"""Where uptime and storage have no columns: who needs nothing shows them instead of what to do."""
+_ALL_FACTS: Final = 110
+"""From here on every fact has a column of its own."""
 _GAP: Final = 1
+_SIZE: Final = 8
+_STRIP: Final = 13
+"""Cells of the day's uptime beside a size; fewer where there is less room."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -101,7 +108,7 @@ def columns(width: int) -> tuple[Column, ...]:
             Column("strip", day, 26),
             Column("storage", storage, 19, "storage"),
         ]
-    elif width >= 110:
+    elif width >= _ALL_FACTS:
         shown = [
             _SIGN,
             Column("name", name, 13, "name"),
@@ -116,10 +123,12 @@ def columns(width: int) -> tuple[Column, ...]:
     elif width >= 76:
         shown = [
             _SIGN,
-            Column("name", name, 13, "name"),
+            Column("name", name, 12, "name"),
+            Column("number", number, 11),
             Column("state", state, 14, "state"),
-            Column("for", lasts, 8, "for"),
+            Column("for", lasts, 7, "for"),
             Column("last", last, 7, "last"),
+            Column("today", today, 6, "today", right=True),
         ]
     else:
         shown = [
@@ -128,7 +137,8 @@ def columns(width: int) -> tuple[Column, ...]:
             Column("state", state, 14, "state"),
             Column("for", lasts, 8, "for"),
         ]
-    return (*shown, Column(_TODO, N_("what to do"), width - sum(column.width for column in shown)))
+    rest = _TODO if width >= _ALL_FACTS else _TODO_OR_FACTS
+    return (*shown, Column(rest, N_("what to do"), width - sum(column.width for column in shown)))
 
 
 def column_at(x: int, width: int) -> Column | None:
@@ -145,9 +155,11 @@ def title_line(state: ListState, scene: Scene, width: int) -> Line:
     for column in columns(width):
         sorted_by = column.order == state.order and column.order
         arrow = (scene.glyphs.up if state.reverse else scene.glyphs.down) if sorted_by else ""
-        room = max(0, column.width - _GAP)
-        pen.cell(_(column.title) + arrow, room, Tone.ACCENT if sorted_by else Tone.DIM, right=column.right)
-        pen.put(" " * min(_GAP, column.width))
+        title = _(column.title) + arrow
+        # the arrow may stand in the gap: it parts two titles as well as a blank does
+        gap = _GAP if width_of(title) <= column.width - _GAP else 0
+        pen.cell(title, column.width - gap, Tone.ACCENT if sorted_by else Tone.DIM, right=column.right)
+        pen.put(" " * gap)
     return pen.line(width)
 
 
@@ -155,8 +167,9 @@ def row_line(view: SessionView, state: ListState, scene: Scene, width: int, most
     """One session. `most`: bytes of the largest session, the full length of a storage bar."""
     pen, words = Pen(scene.glyphs), STATES[view.state]
     chosen, marked = view.id == state.cursor, view.id in state.marks
-    for column in columns(width):
-        gap = 0 if column.id == _TODO else _GAP
+    shown = columns(width)
+    for column in shown:
+        gap = 0 if column is shown[-1] else _GAP
         room = max(0, column.width - gap)
         if column is _SIGN:
             pen.put(scene.glyphs.cursor if chosen else " ", Tone.ACCENT)
@@ -177,7 +190,7 @@ def _name(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> 
 
 
 def _number(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> None:
-    pen.cell(view.phone or "–", room, Tone.DIM)
+    pen.cell(shorter(view.phone or "–", room), room, Tone.DIM)
 
 
 def _state(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> None:
@@ -186,11 +199,11 @@ def _state(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) ->
 
 
 def _for(pen: Pen, view: SessionView, scene: Scene, room: int, _most: int) -> None:
-    pen.cell(age(scene.now - view.since), room, Tone.TEXT)
+    pen.cell(age_in(scene.now - view.since, room), room, Tone.TEXT)
 
 
 def _last(pen: Pen, view: SessionView, scene: Scene, room: int, _most: int) -> None:
-    pen.cell(since(view.last_traffic_at, scene.now), room, Tone.DIM)
+    pen.cell(since(view.last_traffic_at, scene.now, room), room, Tone.DIM)
 
 
 def _today(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> None:
@@ -207,26 +220,29 @@ def _strip(pen: Pen, view: SessionView, scene: Scene, room: int, _most: int) -> 
 
 def _storage(pen: Pen, view: SessionView, scene: Scene, room: int, most: int) -> None:
     share = view.media_bytes / most if most else 0.0
-    pen.spans(bar(share, room - 8, scene.glyphs)).cell(size(view.media_bytes), 8, Tone.TEXT, right=True)
+    pen.spans(bar(share, room - _SIZE, scene.glyphs)).cell(size(view.media_bytes), _SIZE, Tone.TEXT, right=True)
 
 
 def _bytes(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> None:
     pen.cell(size(view.media_bytes), room, Tone.TEXT if view.media_bytes else Tone.DIM, right=True)
 
 
-def _todo(pen: Pen, view: SessionView, scene: Scene, room: int, most: int) -> None:
-    """What to do; if nothing, facts that had no column of their own."""
-    words = todo(view, room)
-    if words:
-        pen.cell(words, room, STATES[view.state].tone if STATES[view.state].concern is Concern.PERSON else Tone.TEXT)
-    elif pen.width < 60 and room >= 30:
-        start = pen.width
-        _strip(pen, view, scene, 13, most)
-        pen.to(start + 14)
-        _bytes(pen, view, scene, 8, most)
-        pen.to(start + room)
-    else:
-        pen.cell("", room)
+def _todo(pen: Pen, view: SessionView, _scene: Scene, room: int, _most: int) -> None:
+    words = STATES[view.state]
+    pen.cell(todo(view, room), room, words.tone if words.concern is Concern.PERSON else Tone.TEXT)
+
+
+def _todo_or_facts(pen: Pen, view: SessionView, scene: Scene, room: int, most: int) -> None:
+    """What to do; if nothing, the facts that have no column of their own."""
+    strip = min(room - _GAP - _SIZE, _STRIP)
+    if todo(view, room) or strip <= 0:
+        _todo(pen, view, scene, room, most)
+        return
+    start = pen.width
+    _strip(pen, view, scene, strip, most)
+    pen.put(" " * _GAP)
+    _bytes(pen, view, scene, _SIZE, most)
+    pen.to(start + room)
 
 
 _CELLS: Final[dict[str, Cell]] = {
@@ -240,4 +256,5 @@ _CELLS: Final[dict[str, Cell]] = {
     "storage": _storage,
     "bytes": _bytes,
     _TODO: _todo,
+    _TODO_OR_FACTS: _todo_or_facts,
 }

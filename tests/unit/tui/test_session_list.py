@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.language import use_language
 from appliance.model import SessionState
 from tests.unit.tui.facts import NOW, scene_of, session
 from tui.paint import Ground, width_of
 from tui.screens.session_list import ORDERS, ListState, column_at, columns, row_line, title_line, visible
+from tui.text import _
 from tui.words import STATES
 
 WIDTHS = (60, 72, 80, 100, 110, 120, 160, 200)
+
+
+@pytest.fixture(params=["en", "fr"])
+def _language(request: pytest.FixtureRequest) -> Iterator[None]:
+    use_language(request.param)
+    yield
+    use_language("en")
 
 
 def names(state: ListState, *sessions: object) -> list[str]:
@@ -46,6 +57,7 @@ def test_orders() -> None:
         assert sorted(names(ListState(order=order), *fleet)) == ["Awa", "Binta", "Coumba"]
 
 
+@pytest.mark.usefixtures("_language")
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("state", list(SessionState))
 def test_every_state_is_sign_word_and_tone_and_nothing_of_it_is_cut(width: int, state: SessionState) -> None:
@@ -53,13 +65,38 @@ def test_every_state_is_sign_word_and_tone_and_nothing_of_it_is_cut(width: int, 
     line = row_line(scene.store.sessions["awa"], ListState(), scene, width, most=1)
     words = STATES[state]
     assert width_of(line.text) == width
-    assert words.word in line.text
+    assert _(words.word) in line.text
     assert getattr(scene.glyphs, words.sign) in line.text
     assert scene.glyphs.cut not in line.text
-    assert words.short in line.text or words.todo in line.text
-    assert {tone for text, tone, _ in line.spans if words.word in text} == {words.tone}
+    assert _(words.short) in line.text or _(words.todo) in line.text
+    assert {tone for text, tone, _ground in line.spans if _(words.word) in text} == {words.tone}
 
 
+@pytest.mark.usefixtures("_language")
+def test_eighty_columns_have_every_fact() -> None:
+    ages = {"since": NOW - 13 * 3600 - 59 * 60, "last_traffic_at": NOW - 23 * 3600 - 59 * 60}
+    scene = scene_of(session("Awa", disconnections_today=7, media_bytes=212_000_000, **ages))
+    line = row_line(scene.store.sessions["awa"], ListState(), scene, 80, most=1).text
+    assert line.split() == [
+        "●",
+        "Awa",
+        "+22177··12",
+        *_("online").split(),
+        "13",
+        "h",
+        "23",
+        "h",
+        "7",
+        "·" * 10,
+        "212",
+        _("MB"),
+    ]
+    sick = row_line(session("Awa", SessionState.NEEDS_PAIRING, disconnections_today=3), ListState(), scene, 80, 0).text
+    assert "+22177··12" in sick
+    assert "   3 " in sick
+
+
+@pytest.mark.usefixtures("_language")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_titles_are_whole_and_a_click_finds_its_column(width: int) -> None:
     for order in ORDERS:
