@@ -22,6 +22,8 @@ LOGS=$prefix/var/log/amda
 LOG=$LOGS/install.log
 # What a former run was told, so that a later one need not be told again.
 CHOICES=$ETC/install.conf
+# The settings that we would have written, for whoever has edited them.
+DEFAULTS=$ETC/.defaults.toml
 # What we wrote and with which content: anything else has been edited, and is kept.
 WRITTEN=$ETC/.written
 

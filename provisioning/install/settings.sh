@@ -28,12 +28,33 @@ settings() {
     make_secret "$SECRETS/backup-key" amda:amda 0600
     save_choices
     s3_login
-    if would "write $ETC/amda.toml, $ETC/redis.conf (unless edited)"; then return 0; fi
+    if would "write $ETC/amda.toml, $ETC/redis.conf (what was edited in them stays), $DEFAULTS"; then return 0; fi
     release_python "$release/provisioning/settings.py" redis --folder /var/lib/amda-redis \
         --socket /run/amda-redis/redis.sock --password-file "$SECRETS/redis-password" >"$scratch/redis.conf"
     put_file "$scratch/redis.conf" "$ETC/redis.conf" 0640 root:amda-redis amda-redis.service
     # shellcheck disable=SC2046  # words without blanks
     release_python "$release/provisioning/settings.py" amda $(store_settings) $(proxy_settings) >"$scratch/amda.toml" ||
         fail 35 "the settings given by AMDA_… variables cannot be used" "correct the variable that is named above"
-    put_file "$scratch/amda.toml" "$ETC/amda.toml" 0640 root:amda amda.service
+    put_settings
+}
+
+# A file that somebody has edited gets what has changed since, setting by setting: an option of this run must count on a
+# machine where another setting was changed. What was edited itself stays, and is told.
+put_settings() {
+    if [ -e "$DEFAULTS" ] && [ -e "$ETC/amda.toml" ] &&
+        [ "$(digest "$ETC/amda.toml")" != "$(written_digest "$ETC/amda.toml")" ] &&
+        release_python "$release/provisioning/settings.py" merge --edited "$ETC/amda.toml" --before "$DEFAULTS" \
+            --now "$scratch/amda.toml" >"$scratch/merged.toml"; then
+        if ! cmp -s "$scratch/merged.toml" "$ETC/amda.toml"; then
+            place "$scratch/merged.toml" "$ETC/amda.toml" 0640 root:amda
+            say "  $ETC/amda.toml was edited; changed in it is only what this run decides"
+            did "changed settings in $ETC/amda.toml, which was edited" amda.service
+        fi
+    else
+        put_file "$scratch/amda.toml" "$ETC/amda.toml" 0640 root:amda amda.service
+    fi
+    if ! cmp -s "$scratch/amda.toml" "$DEFAULTS"; then
+        place "$scratch/amda.toml" "$DEFAULTS" 0640 root:amda
+        did "noted in $DEFAULTS what $ETC/amda.toml would be unedited"
+    fi
 }

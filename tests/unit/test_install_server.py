@@ -95,6 +95,7 @@ case $* in
         mkdir -p "$redis" && echo server >"$redis/valkey-server"
         ;;
     *"settings.py redis"*) echo "port 0" ;;
+    *"settings.py merge"*) cat "${FAKE_MERGED-/nowhere}" || exit 1 ;;
     *"settings.py held"*) cat "$MACHINE/held" 2>/dev/null || echo 0 ;;
     *"settings.py amda"*)
         shift 3
@@ -304,6 +305,24 @@ def test_edited_settings_are_kept_and_the_new_default_lies_beside_them(server: S
     assert "amda.toml.new" in server.read("var/log/amda/install.log")
     assert done.returncode == 0
     assert "nothing changed" in server.install().stderr, "it is said once, and what was chosen is remembered"
+
+
+def test_what_this_run_decides_also_counts_in_edited_settings(server: Server) -> None:
+    server.install()
+    settings, merged = server.machine / "etc/amda/amda.toml", server.machine.parent / "merged"
+    settings.write_text(settings.read_text() + "# mine\n")
+    merged.write_text("# merged\n# mine\n")
+    server.forget_calls()
+    done = server.install("--domain", "amda.example.org", FAKE_MERGED=str(merged))
+    assert done.returncode == 0, done.stderr
+    assert settings.read_text() == merged.read_text()
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o640
+    assert "amda.toml was edited" in done.stderr
+    assert not settings.with_name("amda.toml.new").exists()
+    assert "systemctl restart amda.service" in server.calls
+    [asked] = [call for call in server.calls if "settings.py merge" in call]
+    assert f"--before {settings.with_name('.defaults.toml')}" in asked
+    assert "nothing changed" in server.install(FAKE_MERGED=str(merged)).stderr
 
 
 def test_what_was_chosen_is_remembered(server: Server) -> None:

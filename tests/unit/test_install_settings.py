@@ -49,6 +49,32 @@ def test_a_variable_that_means_nothing_is_named() -> None:
     assert done.stdout == ""
 
 
+def test_what_changes_is_changed_in_edited_settings_setting_by_setting(tmp_path: Path) -> None:
+    before, edited, now = (tmp_path / name for name in ("before", "edited", "now"))
+    before.write_text('[storage]\nkind = "s3"\nquota_bytes = 5000000000\n[log]\nlevel = "info"\n')
+    edited.write_text(
+        '# mine\n[storage]\nkind = "s3"  # why\nquota_bytes = 7000000000\n[log]\nlevel = "info"\n'
+        '[webhooks]\nprivate_networks = ["10.0.0.0/8"]\n'
+    )
+    now.write_text('[storage]\nquota_bytes = 6000000000\n[log]\nlevel = "info"\n[api]\nlisten = "127.0.0.1:8480"\n')
+    files = ("--edited", str(edited), "--before", str(before), "--now", str(now))
+    done = write("merge", *files)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "  kept your storage.quota_bytes (it would be 6000000000 now)\n"
+    assert done.stdout.startswith("# mine\n[storage]\nquota_bytes = 7000000000\n")
+    edited.write_text(done.stdout)
+    settings = load_settings(edited, {})
+    assert settings.storage.kind == "folder"
+    assert settings.api.listen == "127.0.0.1:8480"
+    assert settings.webhooks.private_networks == ("10.0.0.0/8",)
+    assert write("merge", *files).stdout == edited.read_text(), "again it changes nothing"
+    for text in ("[log\n", '[log]\nlevel = "loudest"\n'):
+        edited.write_text(text)
+        refused = write("merge", *files)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert str(edited) in refused.stderr or "TOML" in refused.stderr
+
+
 @pytest.mark.parametrize(("kind", "held"), [(None, "0"), ("folder", "0"), ("s3", "1")])
 def test_what_lies_in_an_s3_is_counted(tmp_path: Path, kind: str | None, held: str) -> None:
     file = tmp_path / "amda.db"
