@@ -169,7 +169,7 @@ make_venv() {
         say "  making .venv with $("$python" --version) ($(command -v "$python"))"
         create_venv
     fi
-    say "  fetching $expected pinned packages, each checked against its hash (about 200 MB the first time)"
+    say "  fetching $expected pinned packages, checked by their hashes (about 200 MB the first time)"
     run_pip PIP_PROGRESS_BAR=off --require-hashes --only-binary :all: --requirement "$root/$1"
     # An editable installation: the checkout is what runs. `compat` makes it a plain path entry, no import hook.
     run_pip PIP_PROGRESS_BAR=off --quiet --no-build-isolation --config-settings editable_mode=compat --editable "$root"

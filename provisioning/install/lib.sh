@@ -120,8 +120,15 @@ remove() {
     for path; do
         if [ -e "$path" ] || [ -L "$path" ]; then
             if would "remove $path"; then continue; fi
-            rm -rf -- "$path"
+            if ! rm -rf -- "$path" 2>>"$LOG"; then only_emptied "$path"; fi
             did "removed $path"
         fi
     done
+}
+
+# Another disk may be mounted there (docs/backup.md): what is on it goes, its place stays.
+only_emptied() {
+    [ -d "$1" ] && [ -z "$(find "$1" -mindepth 1 -print -quit)" ] ||
+        fail 13 "$1 cannot be removed" "see the end of $LOG; then run this again"
+    say "  $1 is empty and stays: something is mounted there"
 }

@@ -57,6 +57,14 @@ open_firewall() {
     fi
 }
 
+# Nobody listens there any more.
+close_firewall() {
+    if [ ! -e "$UNITS/$PROXY" ] || ! command -v ufw >/dev/null 2>&1; then return 0; fi
+    for port in 80 443; do
+        if ufw status 2>/dev/null | grep -q "^$port/tcp "; then run ufw delete allow "$port/tcp" && did "closed port $port"; fi
+    done
+}
+
 # Settings that go with it, as arguments of settings.py.
 proxy_settings() {
     if [ -n "$domain" ]; then printf '%s\n' "api.listen=$API_ADDRESS" "api.trusted_proxies=127.0.0.1"; fi
@@ -67,5 +75,6 @@ leave_proxy() {
     if systemctl is-enabled --quiet "$PROXY" 2>/dev/null; then
         run systemctl disable --now "$PROXY" || fail 32 "$PROXY cannot be stopped" "systemctl status $PROXY"
         did "stopped $PROXY"
+        close_firewall
     fi
 }

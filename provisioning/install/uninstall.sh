@@ -10,21 +10,26 @@ uninstall() {
         fi
     done
     step "remove programs, units and links"
-    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE" "$PROXY"; do
+    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE"; do
         remove "$UNITS/$unit" "$UNITS/$unit.new"
     done
+    unmask_caddy
+    close_firewall
+    remove "$UNITS/$PROXY" "$UNITS/$PROXY.new"
     remove "$JOURNALD/amda.conf" "$BIN/amda" "$BIN/amda-tui" "$OPT" "$prefix/run/amda" "$prefix/run/amda-redis"
-    # The system's own Caddy may start again, if its package stays.
-    if [ -n "$domain" ]; then run systemctl unmask caddy.service; fi
     forget_written
     if [ -d "$JOURNALD" ] && [ -z "$dry_run" ]; then rmdir "$JOURNALD" 2>/dev/null || :; fi
     run systemctl daemon-reload
     if [ -z "$purge" ]; then
+        if nothing_changed; then return 0; fi
         say "The data is kept: $ETC (settings, secrets), $STATE, $REDIS_STATE, $MINIO_STATE, $BACKUP_STATE."
         say "  install.sh takes it up again; install.sh uninstall --purge deletes it."
         return 0
     fi
     step "remove all data"
+    # What systemctl edit has made.
+    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE" "$PROXY"; do remove "$UNITS/$unit.d"; done
+    run systemctl daemon-reload
     remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE" "$PROXY_STATE" "$BACKUP_STATE" "$TIMER_STAMP"
     for user in amda amda-redis amda-minio amda-proxy; do
         if id "$user" >/dev/null 2>&1; then
@@ -34,7 +39,18 @@ uninstall() {
         fi
     done
     remove "$LOGS"
+    if nothing_changed; then return 0; fi
     say "Nothing is left. On the phones these devices are still listed until they are removed there."
+}
+
+# True, and said, if this is a dry run.
+nothing_changed() { [ -n "$dry_run" ] && say "That is all; nothing was changed."; }
+
+# The system's own Caddy may start again, if its package stays; masked it was for a domain, now or earlier.
+unmask_caddy() {
+    if [ -e "$UNITS/$PROXY" ] && [ "$(readlink "$UNITS/caddy.service" 2>/dev/null)" = /dev/null ]; then
+        run systemctl unmask caddy.service
+    fi
 }
 
 # Of what is gone; an edited setting that stays must not be taken for unedited later.

@@ -57,6 +57,11 @@ case "$name $*" in
         case ${FAKE_ANSWER-} in '' | 410) echo "curl: (22) The requested URL returned error: 410" >&2; exit 22 ;; esac
         cp "$FAKE_ANSWER" "$target"
         ;;
+    "ufw status"*) echo "Status: active"; cat "$MACHINE/ports" ;;
+    "ufw allow"*) echo "$2  ALLOW  Anywhere" >>"$MACHINE/ports" ;;
+    "ufw delete allow"*) sed -i "\\|^$3 |d" "$MACHINE/ports" ;;
+    "systemctl mask"*) ln -s /dev/null "$AMDA_INSTALL_PREFIX/etc/systemd/system/$2" ;;
+    "systemctl unmask"*) rm "$AMDA_INSTALL_PREFIX/etc/systemd/system/$2" ;;
     "systemctl is-active"*) for last; do :; done; [ -e "$MACHINE/active-$last" ] ;;
     "systemctl is-enabled"*) for last; do :; done; [ -e "$MACHINE/enabled-$last" ] ;;
     "systemctl start"* | "systemctl restart"*)
@@ -264,7 +269,8 @@ def test_dry_run_names_every_file_that_the_real_run_makes(server: Server, login:
     server.forget_calls()
     assert server.run(*options).returncode == 0
     made = {name for name in set(server.files()) - before if not name.startswith("opt/amda/releases/")}
-    ours = {"etc/amda/.written", "var/lib/amda", "run/systemd/system"}
+    masked = "etc/systemd/system/caddy.service"  # systemctl's own work, and its call is looked at below
+    ours = {"etc/amda/.written", "var/lib/amda", "run/systemd/system", masked}
     assert {name for name in made - ours if name not in said} == set()
     for call in server.calls:
         if re.match(r"useradd|systemctl (enable|mask|daemon-reload)|(env .*)?apt-get", call):
@@ -601,6 +607,17 @@ def test_a_domain_gets_a_proxy_and_loses_it_again(server: Server) -> None:
     assert "api.listen" not in server.read("etc/amda/amda.toml")
 
 
+@pytest.mark.parametrize("last", [("--no-domain",), ("uninstall",)])
+def test_the_ports_of_a_domain_are_open_as_long_as_it_is_there(server: Server, last: tuple[str, ...]) -> None:
+    shutil.copy(server.tools / "id", server.tools / "ufw")
+    ports = server.machine.parent / "ports"
+    ports.write_text("22/tcp  ALLOW  Anywhere\n")
+    assert server.install("--domain", "amda.example.org").returncode == 0
+    assert [line.split()[0] for line in ports.read_text().splitlines()] == ["22/tcp", "80/tcp", "443/tcp"]
+    assert server.run(*last).returncode == 0
+    assert [line.split()[0] for line in ports.read_text().splitlines()] == ["22/tcp"]
+
+
 # ---- leaving
 
 
@@ -623,6 +640,48 @@ def test_uninstall_keeps_data_and_purge_leaves_nothing(server: Server) -> None:
     assert server.files() == before
     assert (server.machine.parent / "users").read_text() == ""
     assert not (server.machine / "var/log/amda").exists()
+
+
+def test_purge_leaves_nothing_of_what_came_later(server: Server) -> None:
+    before = server.files()
+    server.install("--domain", "amda.example.org")
+    server.install("--no-domain")
+    edited = server.machine / "etc/systemd/system/amda-backup.service.d/override.conf"  # systemctl edit
+    edited.parent.mkdir()
+    edited.write_text("[Service]\n")
+    assert server.run("uninstall").returncode == 0
+    assert edited.exists(), "it is a setting"
+    assert server.run("uninstall", "--purge", "--yes").returncode == 0
+    assert server.files() == before
+
+
+@pytest.mark.parametrize("options", [(), ("--purge",)])
+def test_a_dry_run_of_leaving_changes_nothing(server: Server, options: tuple[str, ...]) -> None:
+    server.install()
+    before = server.files()
+    done = server.run("uninstall", "--dry-run", *options)
+    assert done.returncode == 0, done.stderr
+    assert server.files() == before
+    assert "would remove" in done.stderr
+    assert done.stderr.endswith("nothing was changed.\n")
+    assert "Nothing is left" not in done.stderr
+
+
+def test_purge_empties_a_disk_that_backups_lie_on_and_goes_on(server: Server) -> None:
+    server.install()
+    backups = server.machine / "var/lib/amda-backup"
+    (backups / "repository").mkdir(parents=True)
+    (server.tools / "rm").unlink()  # rm fails on a mount point, after it has removed what is below
+    (server.tools / "rm").write_text(
+        f'#!/bin/sh\nfor last; do :; done\nif [ "$last" != {backups} ]; then exec {shutil.which("rm")} "$@"; fi\n'
+        'find "$last" -mindepth 1 -delete\necho "rm: Device or resource busy" >&2\nexit 1\n'
+    )
+    (server.tools / "rm").chmod(0o755)
+    done = server.run("uninstall", "--purge", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"{backups} is empty and stays" in done.stderr
+    assert list(backups.iterdir()) == []
+    assert (server.machine.parent / "users").read_text() == ""
 
 
 # ---- the installer that comes through a pipe
