@@ -36,6 +36,7 @@
 #   --minio-url URL --minio-sha256 HEX     by its pinned download, are taken otherwise
 #   --build-minio     build MinIO's last published source (five minutes; it has known holes)
 #   --s3-url URL --s3-credentials FILE     an S3 that exists elsewhere; the file says access_key and secret_key
+#   --move-media      and move what is stored already to where media goes now (a folder, an S3 server); nobody notices
 #   --domain NAME     TLS (Caddy, with a certificate for NAME) in front of the API, for a back end elsewhere; ports 80, 443
 #   --no-domain       close that door again
 #
@@ -70,6 +71,7 @@
 #   20  root is needed                           35  the settings given cannot be used
 #                                                36  not confirmed
 #                                                37  an upgrade has no end yet
+#                                                38  media was not moved
 #  130  interrupted
 # Any other status comes from the demo itself.
 {

@@ -59,6 +59,7 @@ read_options() {
             --domain) value "$@" && domain=$2 && shift ;;
             --no-domain) domain='' ;;
             --s3-url) value "$@" && s3_url=$2 && shift ;;
+            --move-media) move_media=yes ;;
             --s3-credentials) value "$@" && s3_credentials=$2 && shift ;;
             --from | --sha256 | --signed-by | --offline) shift ;; # install.sh has seen to these
             uninstall | stage | switch) action=$1 ;;
@@ -67,6 +68,11 @@ read_options() {
         shift
     done
     if [ -n "$purge" ] && [ "$action" != uninstall ]; then bad_argument "--purge belongs to uninstall"; fi
+    if [ -n "$move_media" ]; then
+        [ "$action" = install ] || bad_argument "--move-media belongs to an installation"
+        # Where none could be had the last time, one is looked for again.
+        if [ "$minio" = none ]; then minio=auto; fi
+    fi
     if [ -n "$minio_url" ] && [ -z "$minio_sha256" ]; then bad_argument "--minio-url needs --minio-sha256"; fi
     # A login that is there may be that of another store.
     if [ -n "$s3_url" ] && [ -z "$s3_credentials" ] && { [ ! -e "$SECRETS/s3.toml" ] || [ "$s3_url" != "$s3_was" ]; }; then

@@ -80,7 +80,7 @@ port_taken() {
 
 # Of what is going to listen, unless it listens already.
 check_ports() {
-    if [ -z "$s3_url" ] && [ "$minio" != no ]; then check_store_port; fi
+    if [ -z "$s3_url" ] && [ "$minio" = auto ]; then check_store_port; fi
     if [ -n "$domain" ]; then check_proxy_ports; fi
 }
 

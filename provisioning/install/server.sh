@@ -18,6 +18,7 @@ s3_url=
 # Where the S3 is, or was, in which media lies or may still lie.
 s3_was=
 s3_credentials=
+move_media=
 domain=
 
 parts=$root/provisioning/install
@@ -76,6 +77,7 @@ install_server() {
         return 0
     fi
     check_upgrade
+    if [ -n "$move_media" ]; then STEPS=10; fi
     install_all
 }
 
@@ -108,6 +110,10 @@ install_all() {
     start_services
     step "is it well?"
     prove
+    if [ -n "$move_media" ]; then
+        step "media moves"
+        move_all_media
+    fi
     summary
 }
 

@@ -11,15 +11,23 @@ choose_store() {
     elif [ "$minio" = no ]; then
         store=folder
         note "media: a folder, $STATE/media"
+    elif [ "$minio" = none ]; then
+        store=folder
+        note "media: a folder, $STATE/media, because no server of the MinIO API could be had"
+        tell_of_later
     elif known=$minio_from && find_minio; then
         store=minio
         # The same program from another place is no change.
         if [ -n "$known" ] && [ -n "$minio_program" ] && cmp -s "$minio_program" "$OPT/bin/minio"; then minio_from=$known; fi
         note "media: $minio_from, listening on $MINIO_ADDRESS"
+    elif [ -n "$move_media" ]; then
+        fail 29 "no server of the MinIO API could be had, so media stays where it is" \
+            "name one: --minio-binary FILE, --s3-url URL; or a folder: --no-minio"
     else
-        store=folder
+        # Remembered: a later run does not change by itself where media goes.
+        store=folder minio=none
         note "media: no server of the MinIO API could be had, so a folder, $STATE/media"
-        note "  later: install.sh --minio-binary FILE, then: amda storage move --to s3"
+        tell_of_later
     fi
     check_moved
 }
@@ -43,7 +51,7 @@ check_moved() {
             held=$(held_in_s3) || held=0
             [ "$held" -eq 0 ] ||
                 fail 35 "$held objects of media lie in the S3 at $s3_was, and would not be found any more" \
-                    "first: amda storage move --to folder; then this again; then: amda storage move --to s3"
+                    "first: $CURRENT/install.sh --no-minio --move-media; then this again, with --move-media"
             ;;
     esac
     s3_was=$endpoint
@@ -56,6 +64,11 @@ held_in_s3() {
     else
         release_python "$release/provisioning/settings.py" held --database "$STATE/amda.db"
     fi
+}
+
+# The one command; it looks for a server as the first installation did, unless it is given one.
+tell_of_later() {
+    note "  to change that later, everything that is stored included: $CURRENT/install.sh --move-media --minio-binary FILE"
 }
 
 # In this order: one that was given, one that is here, the maintained one by its pinned download.
@@ -166,9 +179,30 @@ minio_files() {
 # Another choice than the last time: its data stays, so that media can be moved out of it.
 leave_minio() {
     if systemctl is-enabled --quiet "$STORE" 2>/dev/null; then
-        note "the object store goes on, because media may lie in it: amda storage move --to folder"
+        note "the object store goes on, because media may lie in it: $CURRENT/install.sh --no-minio --move-media"
         note "  afterwards: systemctl disable --now $STORE"
     fi
+}
+
+# What the daemon does while everything goes on; here it is only asked for, and waited for. What lies there already is
+# no change, and what was interrupted goes on.
+move_all_media() {
+    to=folder
+    if [ "$store" != folder ]; then to=s3; fi
+    if would "move all media: amda storage move --to $to"; then return 0; fi
+    before=$(media_place)
+    "$BIN/amda" storage move --to "$to" --config "$ETC/amda.toml" >"$scratch/moved" ||
+        fail 38 "media was not moved, and lies where it was" "its words are above; the same command goes on from there"
+    after=$(media_place)
+    note "media lies in: $after"
+    if [ "$before" = "$after" ]; then return 0; fi
+    note "  the old copies are still in: $before"
+    note "  delete them when you like: amda storage move --to $to --remove-old"
+    did "moved all media from $before to $after"
+}
+
+media_place() {
+    "$BIN/amda" storage usage --json --config "$ETC/amda.toml" | sed -n 's/.*"store":"\([^"]*\)".*/\1/p'
 }
 
 # The appliance's own user with its own policy on its own bucket. Made once; root may log in only meanwhile.

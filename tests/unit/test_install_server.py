@@ -93,9 +93,7 @@ case $* in
         ;;
     "-m pip"*--editable*)
         for name in amda amda-tui; do
-            printf '#!/bin/sh\\nif [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi\\n' >"${0%/*}/$name"
-            echo 'echo "release      0.1.0, running"' >>"${0%/*}/$name"
-            chmod +x "${0%/*}/$name"
+            cp "$MACHINE/amda" "${0%/*}/$name"
         done
         ;;
     "-m pip"*--requirement*)
@@ -113,6 +111,19 @@ case $* in
         ;;
     *"minio_login.py check"*) [ -e "$MACHINE/login" ] ;;
     *"minio_login.py make"*) : >"$MACHINE/login" && : >"$AMDA_INSTALL_PREFIX/etc/amda/secrets/s3.toml" ;;
+esac
+"""
+AMDA = """\
+#!/bin/sh
+echo "amda $*" >>"$CALLS"
+if [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi
+case "$1 $2" in
+    "storage usage") echo "{\\"store\\":\\"the $(cat "$MACHINE/media" 2>/dev/null || echo folder)\\",\\"used\\":0}" ;;
+    "storage move")
+        if [ -n "${FAKE_MOVE_ERROR-}" ]; then echo "error: $FAKE_MOVE_ERROR" >&2; exit 1; fi
+        echo "$4" >"$MACHINE/media"
+        ;;
+    *) echo "release      0.1.0, running" ;;
 esac
 """
 GO = """\
@@ -225,7 +236,8 @@ def server(tmp_path: Path) -> Server:
     for name in STAND_INS:
         (tools / name).write_text(STAND_IN)
     (tools / "python3").write_text(PYTHON)
-    for path in tools.iterdir():
+    (tmp_path / "amda").write_text(AMDA)  # what every environment gets
+    for path in (*tools.iterdir(), tmp_path / "amda"):
         if not path.is_symlink():
             path.chmod(0o755)
     environment = {
@@ -508,9 +520,63 @@ def test_object_store_gets_a_user_of_its_own_with_root_shut_out_afterwards(serve
 def test_without_an_object_store_it_goes_on_with_a_folder(server: Server, answer: str) -> None:
     done = server.run(FAKE_ANSWER=answer)
     assert done.returncode == 0, done.stderr
-    assert "amda storage move --to s3" in done.stderr
+    later = f"{server.machine}/opt/amda/current/install.sh --move-media --minio-binary FILE"
+    assert later in done.stderr
     assert "storage.kind" not in server.read("etc/amda/amda.toml")
     assert "storage.quota_bytes=8388608000" in server.read("etc/amda/amda.toml"), "40 % of 20 GB"
+    server.forget_calls()
+    again = server.run(FAKE_ANSWER=answer)
+    assert "nothing changed" in again.stderr, "no later run changes by itself where media goes"
+    assert later in again.stderr
+    assert not [call for call in server.calls if call.startswith("curl")]
+
+
+def test_one_command_switches_to_an_object_store_later_and_moves_media(server: Server) -> None:
+    assert server.run(FAKE_ANSWER="410").returncode == 0
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    command = ("--move-media", "--minio-binary", str(program))
+    current = server.machine / "opt/amda/current/install.sh"
+    server.forget_calls()
+    done = server.run(*command, script=current)
+    assert done.returncode == 0, done.stderr
+    assert "storage.kind=s3" in server.read("etc/amda/amda.toml")
+    move = f"amda storage move --to s3 --config {server.machine}/etc/amda/amda.toml"
+    assert server.calls.index("systemctl restart amda.service") < server.calls.index(move), "it knows the new store"
+    assert "media lies in: the s3" in done.stderr
+    assert "amda storage move --to s3 --remove-old" in done.stderr, "what is deleted is for people to say"
+    assert "nothing changed" in server.run(*command, script=current).stderr
+    assert "nothing changed" in server.run().stderr
+
+
+def test_media_that_cannot_be_moved_is_an_error_with_a_number_and_the_next_run_completes(server: Server) -> None:
+    assert server.run(FAKE_ANSWER="410").returncode == 0
+    before = server.files()
+    done = server.run("--move-media", FAKE_ANSWER="410")
+    assert (done.returncode, "error E29: no server of the MinIO API" in done.stderr) == (29, True), done.stderr
+    assert server.files() == before, "nothing is half switched"
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    done = server.run("--move-media", "--minio-binary", str(program), FAKE_MOVE_ERROR="2 objects are damaged")
+    assert (done.returncode, "error E38: media was not moved" in done.stderr) == (38, True), done.stderr
+    assert "2 objects are damaged" in done.stderr
+    done = server.run("--move-media")
+    assert (done.returncode, "media lies in: the s3" in done.stderr) == (0, True), done.stderr
+
+
+def test_media_moves_back_into_a_folder_by_one_command(server: Server) -> None:
+    with_object_store(server)
+    assert server.run("--move-media").returncode == 0
+    done = server.run("--no-minio")
+    assert f"{server.machine}/opt/amda/current/install.sh --no-minio --move-media" in done.stderr
+    assert not [call for call in server.calls if "move --to folder" in call], "not without being asked"
+    done = server.run("--no-minio", "--move-media")
+    assert (done.returncode, "media lies in: the folder" in done.stderr) == (0, True), done.stderr
+
+
+def test_dry_run_says_that_media_would_be_moved_and_it_belongs_to_an_installation(server: Server) -> None:
+    assert "would move all media: amda storage move --to folder" in server.install("--move-media", "--dry-run").stderr
+    assert server.run("uninstall", "--move-media").returncode == 2
 
 
 def test_object_store_by_address_and_hash_is_taken_and_named(server: Server) -> None:
@@ -638,7 +704,7 @@ def test_s3_elsewhere_after_an_object_store_here(server: Server, login: Path) ->
     done = server.run(*elsewhere)
     assert done.returncode == 35
     assert "7 objects of media lie in the S3 at http://127.0.0.1:9000" in done.stderr
-    assert "amda storage move --to folder" in done.stderr
+    assert "install.sh --no-minio --move-media; then this again" in done.stderr
     assert server.read("etc/amda/amda.toml") == settings
     (server.machine.parent / "held").write_text("0")
     done = server.run(*elsewhere)
@@ -651,7 +717,6 @@ def test_a_folder_after_an_object_store_keeps_the_way_to_what_lies_there(server:
     with_object_store(server)
     done = server.run("--no-minio")
     assert done.returncode == 0, done.stderr
-    assert "amda storage move --to folder" in done.stderr
     settings = server.read("etc/amda/amda.toml")
     assert "storage.kind" not in settings
     assert "storage.endpoint=http://127.0.0.1:9000 storage.credentials=" in settings, "without it no daemon would start"
