@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.client import ClientError
 from appliance.model import SESSION_ID_PATTERN, SessionState, SessionView
@@ -16,6 +16,9 @@ from tui.text import _, known, ngettext
 
 if TYPE_CHECKING:
     from tui.app import AmdaTui
+
+_COPIED_SHOWN: Final = 40
+"""Characters of what was copied: a pairing code is shown whole, a QR code's text helps nobody."""
 
 
 class Deeds:
@@ -114,7 +117,8 @@ class Deeds:
         text = self._app.page.copyable()
         if text:
             self._app.copy_text(text)
-            self._app.say(_("Copied: {text}").format(text=text), Tone.OK)
+            shown = text if len(text) <= _COPIED_SHOWN else text[:_COPIED_SHOWN] + " …"
+            self._app.say(_("Copied: {text}").format(text=shown), Tone.OK)
 
     # ---- how
 

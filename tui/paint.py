@@ -7,11 +7,12 @@ and two pictures can be compared to find the few cells that have changed.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 
 class Tone(enum.Enum):
@@ -149,9 +150,13 @@ def fit(text: str, width: int, glyphs: Glyphs = RICH_GLYPHS, *, right: bool = Fa
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken at blanks; those before a French colon keep together what they join."""
+    """Lines of at most `width` cells, broken at blanks; those before a French colon keep together what they join. A
+    word that is wider, a path perhaps, is broken anywhere."""
+    words = filter(None, text.replace("\n", " ").split(" "))
     lines, line = [], ""
-    for word in filter(None, text.replace("\n", " ").split(" ")):
+    for word in itertools.chain.from_iterable(
+        chop_cells(word, width) if width_of(word) > width > 1 else (word,) for word in words
+    ):
         if line and width_of(line) + 1 + width_of(word) > width:
             lines.append(line)
             line = word

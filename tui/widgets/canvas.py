@@ -57,6 +57,11 @@ class Canvas(Widget):
                 self._strips.pop(region.y, None)
             self.refresh(*regions)
 
+    def take(self, rows: int) -> None:
+        """Be as high as that from now on; what lies beside it gives or gets the rest, and is painted anew."""
+        if self.styles.height is None or self.styles.height.cells != rows:
+            self.styles.height = rows
+
     def restyle(self) -> None:
         """The theme has changed."""
         self._strips.clear()

@@ -1,4 +1,4 @@
-"""The two lines at the bottom: keys that do something here, what has just happened, whether the picture is live."""
+"""The lines at the bottom: keys that do something here, or what has just happened; whether the picture is live."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from tui import actions
 from tui.actions import Situation
-from tui.paint import Ground, Line, Pen, Tone, rule, width_of
+from tui.paint import Ground, Line, Pen, Tone, rule, width_of, wrapped
 from tui.scene import Scene
 from tui.store import Link
 from tui.text import _
@@ -15,7 +15,11 @@ from tui.widgets.canvas import Canvas
 from tui.words import clock
 
 MESSAGE_S: Final = 5.0
-"""How long it is said what has happened."""
+"""How long it is said what has happened, if that takes one row."""
+MORE_MESSAGE_S: Final = 2.5
+"""And so much longer for each further row: sixty cells of text are read in about that time."""
+_MOST_OF_SCREEN: Final = 1 / 3
+"""A message may take so much of the rows, and is cut beyond that: a sentence of ours and its remedy fit at 60×20."""
 _ALWAYS: Final = "help"
 """The key that leads to all others is never left out."""
 _ROOM_FOR_KEYS: Final = 40
@@ -30,21 +34,31 @@ class Footer(Canvas):
     def __init__(self) -> None:
         super().__init__()
         self._message: tuple[str, Tone] | None = None
-        self._until = 0.0
+        self._said_at = 0.0
 
     def say(self, text: str, tone: Tone) -> None:
-        self._message, self._until = (text, tone), time.monotonic() + MESSAGE_S
+        self._message, self._said_at = (text, tone), time.monotonic()
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
         scene = self.tui.scene
-        if self._message is not None and time.monotonic() >= self._until:
-            self._message = None
-        top = rule(width, scene.glyphs)
-        if self._message is not None:
-            text, tone = self._message
-            return [top, Pen(scene.glyphs).put(f" {text}", tone).line(width, Ground.RAISED)][:height]
-        return [top, keys(scene, self.tui.situation(), width)][:height]
+        lines = self._message_lines(width)
+        if lines and time.monotonic() >= self._said_at + MESSAGE_S + MORE_MESSAGE_S * (len(lines) - 1):
+            self._message, lines = None, []
+        lines = lines or [keys(scene, self.tui.situation(), width)]
+        self.take(1 + len(lines))
+        return [rule(width, scene.glyphs), *lines][:height]
+
+    def _message_lines(self, width: int) -> list[Line]:
+        if self._message is None:
+            return []
+        text, tone = self._message
+        rows = wrapped(text, width - 2)
+        most = max(1, int(self.tui.size.height * _MOST_OF_SCREEN))
+        if len(rows) > most:
+            rows = [*rows[: most - 1], " ".join(rows[most - 1 :])]
+        glyphs = self.tui.scene.glyphs
+        return [Pen(glyphs).put(f" {row}", tone).line(width, Ground.RAISED) for row in rows]
 
 
 def keys(scene: Scene, situation: Situation, width: int) -> Line:

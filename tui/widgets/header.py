@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui.actions import Place
-from tui.paint import Ground, Line, Pen, Span, Tone, bar, rule, spark
+from tui.paint import Ground, Line, Pen, Span, Tone, bar, rule, spark, wrapped
 from tui.scene import Scene
 from tui.store import Link
 from tui.text import N_, _, ngettext
@@ -113,12 +113,14 @@ def tabs(scene: Scene, place: Place, width: int) -> Line:
 
 
 class Banner(Canvas):
-    """One line that is there only while what is shown is not the present."""
+    """There only while what is shown is not the present."""
 
     DEFAULT_CSS = "Banner { height: 1; display: none; }"
 
     def paint(self, width: int, height: int) -> list[Line]:
-        return [banner(self.tui.scene, width)][:height]
+        lines = banner(self.tui.scene, width)
+        self.take(len(lines))
+        return lines[:height]
 
     def repaint(self) -> None:
         scene = self.tui.scene
@@ -126,20 +128,23 @@ class Banner(Canvas):
         super().repaint()
 
 
-def banner(scene: Scene, width: int) -> Line:
+def banner(scene: Scene, width: int) -> list[Line]:
     """What is wrong with the picture, and how old it is."""
-    store, pen = scene.store, Pen(scene.glyphs)
-    old = store.age(scene.now)
+    words, tone, ground = _trouble(scene)
+    return [Pen(scene.glyphs).put(f" {row}", tone).line(width, ground) for row in wrapped(words, width - 2)]
+
+
+def _trouble(scene: Scene) -> tuple[str, Tone, Ground]:
+    store, old = scene.store, scene.store.age(scene.now)
     if scene.paused:
-        return pen.put(
-            " " + _("Paused: the picture is from {at}. z goes on.").format(at=clock(scene.now)), Tone.WARN
-        ).line(width, Ground.RAISED)
+        words = _("Paused: the picture is from {at}. z goes on.").format(at=clock(scene.now))
+        return words, Tone.WARN, Ground.RAISED
     if store.link is Link.CONNECTING:
-        return pen.put(" " + _("Asking the appliance …"), Tone.INFO).line(width, Ground.RAISED)
+        return _("Asking the appliance …"), Tone.INFO, Ground.RAISED
     if old is None:
         words = store.note or _("The appliance does not answer.")
     else:
         words = _("The appliance does not answer: this is {age} old. Sessions go on; trying again.").format(
             age=age(old) if old >= 5 else _("a moment")
         )
-    return pen.put(f" {scene.glyphs.bad} {words}", Tone.STRONG).line(width, Ground.ALARM)
+    return f"{scene.glyphs.bad} {words}", Tone.STRONG, Ground.ALARM

@@ -13,6 +13,7 @@ from appliance.model_api import Scope
 from tests.unit.tui.facts import NOW
 from tests.unit.tui.rig import StillApi, heard, picture, running, until
 from tui.demo_fleet import Fleet
+from tui.widgets import footer
 from tui.widgets.canvas import Canvas
 
 
@@ -177,6 +178,31 @@ async def test_the_screen_is_full_and_nothing_overlaps(size: tuple[int, int]) ->
         assert {canvas.region.width for canvas in canvases} == {size[0]}
         regions = [canvas.region for canvas in canvases]
         assert not any(one.overlaps(other) for one in regions for other in regions if one is not other)
+
+
+async def test_a_long_message_is_whole_on_a_phone_and_gives_its_room_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "You may look, but not change anything here: it was started with --read-only."
+    async with running(size=(60, 20), read_only=True) as (app, pilot, _api):
+        keys, rows = picture(app).splitlines()[-1], app.page.size.height
+        await pilot.press("r")
+        await until(pilot, lambda: told in " ".join(picture(app).split()) and app.page.size.height < rows)
+        assert sum(canvas.region.height for canvas in app.screen.query(Canvas) if canvas.display) == 20
+        app.say("/a/path" * 60)
+        await until(pilot, lambda: picture(app).endswith("…"))
+        assert app.page.size.height > 20 / 3
+        monkeypatch.setattr(footer, "MESSAGE_S", -1000.0)
+        app.repaint()
+        await until(pilot, lambda: app.page.size.height == rows)
+        assert picture(app).splitlines()[-1] == keys
+
+
+async def test_what_is_wrong_with_the_picture_is_whole_on_a_phone() -> None:
+    api = FragileApi(Fleet(60, now=NOW), step_s=0.05)
+    async with running(size=(60, 20), api=api) as (app, pilot, _api):
+        api.away = True
+        await api.tell(api.fleet.shake(1))
+        await until(pilot, lambda: "Sessions go on; trying again." in " ".join(picture(app).split()))
+        assert "…" not in "".join(picture(app).splitlines()[2:6])
 
 
 async def test_the_mouse_sorts_and_chooses() -> None:
