@@ -102,11 +102,12 @@ class MachineSite:
         )
         self._machine.tell(f"backup: {made}")
         if read_record(paths.backups).last_run is not None:
+            # As root: settings and secrets that are root's own are part of it. It becomes their owner itself, before it
+            # looks into any folder of the appliance's user.
             await self._machine.program(
                 str(self._machine.current),
                 *("appliance", "backup", "run", "--reason", "before-upgrade", "--config", str(self._machine.config)),
                 fault=Fault.NO_BACKUP,
-                as_owner=True,
             )
             self._machine.tell("backup: and one of everything, encrypted (amda backup list)")
         return msgspec.structs.replace(journal, backup=made)

@@ -49,7 +49,7 @@ class Judge:
 
 @pytest.fixture(params=["trixie"])
 def server(request: pytest.FixtureRequest, published: Path, tmp_path: Path) -> Iterator[Server]:
-    with Machine(request.param, tmp_path / "machine") as machine:
+    with Machine(request.param, tmp_path / "machine", ("restic",)) as machine:
         server = Server(machine, published)
         with step("install, and link three sessions"):
             server.start_whatsapp()
@@ -93,6 +93,8 @@ def test_a_release_and_back(server: Server, tmp_path: Path) -> None:
     with step("build the next release"):
         bundle = bring(server, bundle_of(other_release.changed_checkout(tmp_path / "next"), tmp_path / "out"))
     old = server.amda("version")["release"]
+    with step("a backup, as there is one after the first night"):
+        first = server.amda("backup", "run")
     judge, pids, ledger = Judge(server), server.main_pids(), reasons(server)
     with step("what it would do"):
         done = machine.run("amda", "upgrade", "--to", bundle, "--dry-run", *WATCH)
@@ -124,6 +126,10 @@ def test_a_release_and_back(server: Server, tmp_path: Path) -> None:
         state.write_text(state.read_text().replace('"watch_s": 600.0', '"watch_s": 10.0'))
         journal, _ = upgrade(server)
         assert (journal["outcome"], journal["error"]) == ("done", "")
+    with step("a backup of everything was made before anything changed"):
+        saved = server.amda("backup", "list")
+        assert [(one["reason"], one["release"]) for one in saved] == [("before-upgrade", old), ("operator", old)]
+        assert saved[1]["id"] == first["id"]
     with step("everybody has moved, once"):
         assert server.amda("version")["release"] == other_release.VERSION
         assert builds(server) == {journal["target"]["name"]}
