@@ -117,6 +117,7 @@ class _Restoring:
         await asyncio.to_thread(self._place)
         # The sessions are here from now on: whatever else fails is told, and leaves them to come online.
         settings = self._restore_settings()
+        await self._restore_key(settings)
         await self._restore_redis(settings)
         missing = await self._restore_media(settings, saved_media, keys)
         _give_all(paths.state_dir)
@@ -169,16 +170,40 @@ class _Restoring:
             self._notes.append(f"the sessions that were here lie in {aside}; delete it when all is well")
 
     def _restore_settings(self) -> Settings:
-        """Settings, secrets and key; returns what is in force then."""
+        """Settings and secrets; returns what is in force then."""
         manifest, loaded = self._manifest, self._loaded
         try:
             self._notes += put_back(self._taken / SETTINGS, manifest.settings, manifest.settings_file, loaded)
-            if self._wish.key is not None:
-                replace_key(self._settings.backup.key_file, self._settings.paths.backups, self._wish.key)
             return read_settings(loaded.file).settings if loaded.found else self._settings
         except (OSError, ConfigError) as error:
             self._notes.append(f"settings are not all in place: {error}")
             return self._settings
+
+    async def _restore_key(self, settings: Settings) -> None:
+        """The key that was given is this machine's from now on, unless its own backups go on with another one."""
+        key, own = self._wish.key, settings.backup.key_file
+        if key is None:
+            return
+        try:
+            if await self._has_backups_of(settings, own):
+                self._notes.append(
+                    "this machine's own backups go on with their own key; the one that was given opens only those that "
+                    "were restored from: keep both"
+                )
+                return
+            replace_key(own, settings.paths.backups, key)
+        except OSError as error:
+            self._notes.append(f"the key is not in place: {error}; amda backup run would make another one")
+
+    async def _has_backups_of(self, settings: Settings, key_file: Path) -> bool:
+        """Whether the repository of the settings was made by that key, and not by the one that was given."""
+        if not await asyncio.to_thread(_is_another_key, key_file, self._wish.key):
+            return False
+        try:
+            async with Backups(settings, key_file=key_file) as ours:
+                return await ours.repository.exists() and bool(await ours.saved())
+        except (BackupError, ValueError):
+            return False
 
     async def _restore_redis(self, settings: Settings) -> None:
         file = self._taken / redis_state.NAME
@@ -247,6 +272,11 @@ def key_file_of(wish: Wish, folder: Path) -> Path | None:
         return None
     write_private(folder / "key", f"{wish.key}\n".encode())
     return folder / "key"
+
+
+def _is_another_key(file: Path, key: str | None) -> bool:
+    """Whether there is a key, and another one."""
+    return file.exists() and file.read_text("utf-8").strip() != key
 
 
 def _own_claim(database: Path) -> Claim:

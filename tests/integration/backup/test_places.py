@@ -68,6 +68,28 @@ async def test_the_way_there_and_back(place: Place) -> None:
 
 
 @needs_restic
+async def test_a_machine_that_has_backups_of_its_own_goes_on_with_their_key(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old = Place(tmp_path / "old", AMDA_BACKUP_PATH=str(tmp_path / "repository"))
+    new = Place(tmp_path / "new", AMDA_BACKUP_PATH=str(tmp_path / "new" / "repository"))
+    await old.state.make("one")
+    await new.state.make("two")
+    await old.save()
+    await new.save("night")
+    kept, own = (place.settings.backup.key_file.read_text() for place in (old, new))
+    there = open_repository(old.settings.backup)
+    report = await restore(new.loaded(), Wish(key=kept.strip(), replace=True), there, no_progress)
+    assert report.sessions == ["one"]
+    assert any("keep both" in note for note in report.notes)
+    assert new.settings.backup.key_file.read_text() == own
+    await new.save("the next night")
+    shutil.rmtree(new.settings.backup.path)
+    await restore(new.loaded(), Wish(key=kept.strip(), replace=True), there, no_progress)
+    assert new.settings.backup.key_file.read_text() == kept, "there are no backups of its own any more"
+
+
+@needs_restic
 async def test_an_s3_that_is_away_is_said(tmp_path: Path) -> None:
     login = tmp_path / "login.toml"
     login.write_text('access_key = "a"\nsecret_key = "secret-of-s3"\n')
