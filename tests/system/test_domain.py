@@ -81,10 +81,27 @@ def test_a_back_end_elsewhere_speaks_to_the_api_over_tls(published: Path, tmp_pa
         with step("a back end: events, link, restart, media, webhooks"):
             server.machine.run("amda", "config", "set", "webhooks.private_networks", "127.0.0.1")
             _back_end(server, token)
+        verified = machine.run("systemd-analyze", "verify", "/etc/systemd/system/amda-proxy.service")
+        assert verified.stdout + verified.stderr == ""
         said = machine.run("systemd-analyze", "security", "--no-pager", "amda-proxy.service").stdout
         found = re.search(r"exposure level for \S+: ([\d.]+)", said)
         assert found
         assert float(found[1]) <= 2.0
+        with step("install --no-domain, with settings that were edited meanwhile"):
+            _shut(server)
+
+
+def _shut(server: Server) -> None:
+    machine = server.machine
+    assert "127.0.0.1:8480" in machine.path("/etc/amda/amda.toml").read_text()
+    said = server.install("--no-domain").stderr
+    settings = machine.path("/etc/amda/amda.toml").read_text()
+    assert "8480" not in settings, said
+    assert "private_networks" in settings, "what was edited stays"
+    assert not machine.path("/etc/amda/amda.toml.new").exists()
+    assert machine.unit("amda-proxy.service", "ActiveState") == "inactive"
+    eventually("the session is online", lambda: server.states() == {"user-1": "online"}, 60)
+    assert "nothing changed" in server.install().stderr
 
 
 def _door(machine: Machine, token: str) -> None:
