@@ -65,13 +65,13 @@ _TRAFFIC: Final = Traffic(
 _UNLINKED: Final = (SessionState.NEW, SessionState.NEEDS_PAIRING)
 _TRY: Final = N_("""
 Try in another terminal{where}:
-  {amda} status                        the appliance at a glance
-  {amda} session list                  every session, what its state means, what to do
-  {amda} media list                    what was captured
-  {amda} media get MEDIA               a file of it
-  {amda} session stop awa              and start it again: nothing is lost meanwhile
+  {amda} status             the appliance at a glance
+  {amda} session list       every session: its state, and what to do
+  {amda} media list         what was captured
+  {amda} media get MEDIA    a file of it
+  {amda} session stop awa   start it again: nothing is lost meanwhile
   {amda} session add me && {amda} pair me --phone +221770000009
-                                       a code that nobody types: see how it is explained
+      a code that nobody types: see how it is explained
 Everything lies in {folder}
 {ending}
 """)
