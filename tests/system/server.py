@@ -17,14 +17,13 @@ STAGING_UNIT: Final = f"""\
 Description=WhatsApp for the test
 Before=amda-sessions.service
 [Service]
-User=amda
-StateDirectory=staging
 Environment=HOME={STAGING} PYTHONPATH=/opt/staging
-ExecStart={" ".join(STAGING_COMMAND)} run --folder {STAGING}
+ExecStart=/usr/bin/setpriv --reuid=OWNER --regid=OWNER --clear-groups {" ".join(STAGING_COMMAND)} run --folder {STAGING}
 Restart=always
 [Install]
 WantedBy=multi-user.target
 """
+"""OWNER is the number of the appliance's user, who must be able to read the folder: there may be no such user yet."""
 PUBLISHED: Final = "http://127.0.0.1:8000"
 """What provisioning/release wrote into install.sh: see conftest.py."""
 UNITS: Final = ("amda-redis.service", "amda-sessions.service", "amda.service")
@@ -67,11 +66,22 @@ class Server:
     def _fetch(self) -> subprocess.CompletedProcess[str]:
         return self.machine.run("curl", "-fsS", f"{PUBLISHED}/SHA256SUMS", check=False)
 
-    def start_whatsapp(self) -> None:
-        """The staging network, from a copy of the release that uninstalling does not touch."""
+    def start_whatsapp(self, *, bare: bool = False) -> None:
+        """The staging network, from a copy of the release that uninstalling does not touch.
+
+        `bare`: nothing of the appliance stays beside it, no release, environment, user, folder or log. The user that is
+        made later gets the same number, the first that is free.
+        """
         release = self.install("stage").stdout.strip()
         self.machine.run("cp", "-a", release, "/opt/staging")
-        self.machine.path("/etc/systemd/system/staging.service").write_text(STAGING_UNIT)
+        owner = self.machine.run("id", "--user", "amda").stdout.strip()
+        assert self.machine.run("id", "--group", "amda").stdout.strip() == owner
+        if bare:
+            self.machine.run("sh", "/opt/staging/install.sh", "uninstall", "--purge", "--yes")
+        self.machine.run("mkdir", "--parents", STAGING)
+        self.machine.run("chown", "--recursive", f"{owner}:{owner}", STAGING)
+        unit = STAGING_UNIT.replace("OWNER", owner)
+        self.machine.path("/etc/systemd/system/staging.service").write_text(unit)
         self.machine.run("systemctl", "daemon-reload")
         self.machine.run("systemctl", "enable", "--now", "staging.service")
         eventually("the staging network", lambda: self.staging("info", check=False), 30)

@@ -15,8 +15,8 @@ from tests.system.server import ONLINE_S, UNITS, Server
 
 SESSIONS = ("awa", "binta", "cheikh")
 HEALTHY_S = 120.0
-"""What a server may take from the newcomer's command to healthy, packages at hand. Here less is to be done than on a
-bare one: the release that the staging network runs from lies there already."""
+"""What a bare server may take from the newcomer's command to healthy: users, release, environment, units and all; only
+packages are at hand, those of the system installed and Python's in a folder."""
 RESTART_S = 10.0
 """A unit whose process was killed is started again after a second; some more on a busy machine."""
 EXPOSURE = 2.0
@@ -28,6 +28,10 @@ NOISE = re.compile(
     r"|etc/(passwd|group|shadow|gshadow|subuid|subgid|machine-id|\.pwd\.lock|\.updated|resolv\.conf))"
 )
 """What any machine writes while it runs, and what the test brings."""
+OF_WHATSAPP = re.compile(
+    r"^(opt|var/lib)/staging(/|$)|^etc/systemd/system/(multi-user\.target\.wants/)?staging\.service$"
+)
+"""What stays on a server that is bare but for WhatsApp."""
 
 
 def left_on(machine: Machine) -> set[str]:
@@ -38,8 +42,10 @@ def left_on(machine: Machine) -> set[str]:
 def test_life_of_a_server(machine: Machine, published: Path) -> None:
     server = Server(machine, published)
     untouched = left_on(machine)
-    with step("put WhatsApp beside it"):
-        server.start_whatsapp()
+    with step("put WhatsApp beside it, and nothing of the appliance"):
+        server.start_whatsapp(bare=True)
+        assert {name for name in left_on(machine) - untouched if not OF_WHATSAPP.match(name)} == set()
+        assert "amda" not in machine.path("/etc/passwd").read_text()
     _install(server)
     with step("link three sessions"):
         for session in SESSIONS:
