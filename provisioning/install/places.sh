@@ -31,6 +31,8 @@ WRITTEN=$ETC/.written
 SERVICES='amda-redis.service amda-sessions.service amda.service'
 STORE=amda-minio.service
 TARGET=amda.target
+# What daemon and Redis are kept in.
+SLICE=amda.slice
 BACKUP=amda-backup.service
 TIMER=amda-backup.timer
 # When it ran last, as systemd notes it.

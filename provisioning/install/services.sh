@@ -19,7 +19,7 @@ chosen() {
 
 units() {
     reload=
-    for unit in $(chosen) $BACKUP $TARGET; do
+    for unit in $(chosen) $BACKUP $TARGET $SLICE; do
         before=$changed
         # A dry run changes nothing by which the need could be seen.
         if [ -n "$dry_run" ] && ! cmp -s "$root/systemd/$unit" "$UNITS/$unit"; then reload=yes; fi

@@ -3,14 +3,15 @@
 
 uninstall() {
     step "stop"
-    for unit in "$TIMER" "$BACKUP" $TARGET "$PROXY" amda.service amda-sessions.service amda-minio.service amda-redis.service; do
+    for unit in "$TIMER" "$BACKUP" $TARGET "$PROXY" amda.service amda-sessions.service amda-minio.service amda-redis.service \
+        $SLICE; do
         if systemctl cat "$unit" >/dev/null 2>&1; then
             # A session says goodbye to WhatsApp and stays linked there.
             run systemctl disable --now "$unit" || fail 32 "$unit cannot be stopped" "systemctl status $unit"
         fi
     done
     step "remove programs, units and links"
-    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE"; do
+    for unit in "$TIMER" "$BACKUP" $TARGET $SLICE $SERVICES "$STORE"; do
         remove "$UNITS/$unit" "$UNITS/$unit.new"
     done
     unmask_caddy
@@ -28,7 +29,7 @@ uninstall() {
     fi
     step "remove all data"
     # What systemctl edit has made.
-    for unit in "$TIMER" "$BACKUP" $TARGET $SERVICES "$STORE" "$PROXY"; do remove "$UNITS/$unit.d"; done
+    for unit in "$TIMER" "$BACKUP" $TARGET $SLICE $SERVICES "$STORE" "$PROXY"; do remove "$UNITS/$unit.d"; done
     run systemctl daemon-reload
     remove "$ETC" "$STATE" "$REDIS_STATE" "$MINIO_STATE" "$PROXY_STATE" "$BACKUP_STATE" "$TIMER_STAMP"
     for user in amda amda-redis amda-minio amda-proxy; do
