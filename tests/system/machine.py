@@ -251,6 +251,12 @@ class Machine:
         there = {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
         return {name for name in there if not os.path.lexists(self.bare / name)}
 
+    def lowest_oom_score(self) -> int:
+        """That its systemd can give a unit: -1000 as on a server; what everything here has where this host itself may
+        not lower it (CAP_SYS_RESOURCE)."""
+        asked = ("systemd-run", "--quiet", "--pipe", "--wait", "--property=OOMScoreAdjust=-1000")
+        return int(self.run(*asked, "cat", "/proc/self/oom_score_adj").stdout)
+
     def unit(self, name: str, what: str) -> str:
         """One property of a unit."""
         return self.run("systemctl", "show", "--value", f"--property={what}", name).stdout.strip()

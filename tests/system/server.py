@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.worker.sandbox import OOM_SCORE_ADJ
 from tests.system.machine import Machine, eventually
 
 STAGING: Final = "/var/lib/staging"
@@ -27,6 +28,8 @@ WantedBy=multi-user.target
 PUBLISHED: Final = "http://127.0.0.1:8000"
 """What provisioning/release wrote into install.sh: see conftest.py."""
 UNITS: Final = ("amda-redis.service", "amda-sessions.service", "amda.service")
+ORDER_OF_DEATHS: Final = ("amda-minio.service", "amda.service", "amda-redis.service")
+"""After the workers."""
 FIRST_NUMBER: Final = 221_771_234_500
 ONLINE_S: Final = 60.0
 """All are back within 30 s (design); twice that on a busy machine."""
@@ -144,6 +147,24 @@ class Server:
 
     def main_pids(self) -> dict[str, str]:
         return {unit: self.machine.unit(unit, "MainPID") for unit in self.units()}
+
+    def check_order_of_deaths(self, sessions: int) -> str:
+        """Workers go first when memory runs out, then the object store, the daemon, Redis: so systemd was told, and so
+        the kernel knows it as far as this host lets anybody be spared. Returns the scores, for people."""
+        pids, lowest = self.main_pids(), self.machine.lowest_oom_score()
+        told = {unit: int(self.machine.unit(unit, "OOMScoreAdjust")) for unit in pids}
+        known = {unit: self._oom_score(pid) for unit, pid in pids.items()}
+        assert known == {unit: max(score, lowest) for unit, score in told.items()}
+        fork_server = pids["amda-sessions.service"]
+        workers = self.machine.run("cat", f"/proc/{fork_server}/task/{fork_server}/children").stdout.split()
+        assert len(workers) == sessions
+        assert {self._oom_score(pid) for pid in workers} == {OOM_SCORE_ADJ}
+        order = [OOM_SCORE_ADJ, *(told[unit] for unit in ORDER_OF_DEATHS if unit in told)]
+        assert order == sorted(set(order), reverse=True)
+        return f"workers {OOM_SCORE_ADJ}, {known}; none can be below {lowest} here"
+
+    def _oom_score(self, pid: str) -> int:
+        return int(self.machine.run("cat", f"/proc/{pid}/oom_score_adj").stdout)
 
     def units(self) -> tuple[str, ...]:
         minio = "amda-minio.service"

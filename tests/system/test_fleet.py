@@ -11,17 +11,21 @@ from pathlib import Path
 import pytest
 
 from appliance.bench.memory_limit import MemoryLimit
+from appliance.sessions.settings import ReconnectSettings
 from tests.system.machine import Machine, eventually, step
-from tests.system.pressure import LEFT
+from tests.system.pressure import LEFT, LIMIT_S
 from tests.system.server import ONLINE_S, STAGING, Server
 
 SESSIONS = 60
 MACHINE_BYTES = 2 << 30
 """All of the machine, WhatsApp's stand-in and this test included."""
 APPLIANCE_MIB = 1400.0
+BACK_S = ONLINE_S + ReconnectSettings().backoff_cap_s
+"""A session that was ended again and again while memory was short may be in the longest of its pauses."""
+OFTEN = "100"
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_sixty_sessions_on_two_gigabytes(published: Path, tmp_path: Path) -> None:
     with MemoryLimit(MACHINE_BYTES) as limit, Machine("bookworm", tmp_path / "machine") as machine:
         server = Server(machine, published)
@@ -38,10 +42,13 @@ def test_sixty_sessions_on_two_gigabytes(published: Path, tmp_path: Path) -> Non
         assert figures["online"] == SESSIONS
         assert figures["total_mib"] <= APPLIANCE_MIB
         assert limit.killed == 0
-        with step("memory runs out: sessions go first, then the object store, and nobody else"):
+        with step("who goes first when memory runs out"):
+            sys.stderr.write(f"{server.check_order_of_deaths(SESSIONS)} … ")
+        with step("it runs out: sessions go first, then the object store, and nobody else"):
             _pressure(server)
         with step("and comes back: all that are to run are online"):
-            eventually("as many as were left", lambda: _running(server) == {"online": LEFT}, ONLINE_S)
+            eventually("as many as were left", lambda: _running(server) == {"online": LEFT}, BACK_S)
+            sys.stderr.write(f"{len(server.amda('history'))} lost connections … ")
 
 
 def _running(server: Server) -> Counter[str]:
@@ -49,11 +56,13 @@ def _running(server: Server) -> Counter[str]:
 
 
 def _pressure(server: Server) -> None:
+    """On a server the kernel's own count shows that these deaths are nobody's fault, and none is charged. A container
+    may have no such count (control groups of version 1 have none), and on a slow machine five deaths come together."""
     machine = server.machine
+    machine.run("amda", "config", "set", "reconnect.attempts_per_hour", OFTEN, "reconnect.crash_limit", OFTEN)
     shutil.copy(Path(__file__).with_name("pressure.py"), machine.path("/srv/amda/pressure.py"))
-    said = json.loads(machine.run("/opt/amda/current/.venv/bin/python", "/srv/amda/pressure.py").stdout)
+    press = ("/opt/amda/current/.venv/bin/python", "/srv/amda/pressure.py")
+    said = json.loads(machine.run(*press, timeout_s=LIMIT_S + ONLINE_S).stdout)
     sys.stderr.write(f"{said} ")
-    scores = said["scores"]
-    assert scores["worker"] > scores["amda-minio"] > max(scores["amda"], scores["amda-sessions"], scores["amda-redis"])
     assert said["order"] == ["worker"] * said["workers"] + ["amda-minio"]
     assert said["spared"] == ["amda", "amda-sessions", "amda-redis"]

@@ -51,6 +51,8 @@ def test_life_of_a_server(machine: Machine, published: Path) -> None:
         for session in SESSIONS:
             server.link(session)
         assert server.all_online()
+    with step("who goes first when memory runs out"):
+        sys.stderr.write(f"{server.check_order_of_deaths(len(SESSIONS))} … ")
     with step("a status is kept"):
         server.send_status(SESSIONS[0])
         eventually("one item of media", lambda: server.media() == 1, 30)
@@ -83,7 +85,7 @@ def _install(server: Server) -> None:
         sys.stderr.write(f"healthy after {took:.0f} s (at most {HEALTHY_S:.0f}) … ")
         assert took <= HEALTHY_S
     with step("units: verified and hardened"):
-        files = [f"/etc/systemd/system/{unit}" for unit in (*server.units(), "amda.target")]
+        files = [f"/etc/systemd/system/{unit}" for unit in (*server.units(), "amda.target", "amda.slice")]
         verified = server.machine.run("systemd-analyze", "verify", *files)
         assert verified.stdout + verified.stderr == ""
         for unit in server.units():
@@ -91,11 +93,13 @@ def _install(server: Server) -> None:
             found = re.search(r"exposure level for \S+: ([\d.]+)", said)
             assert found, said
             assert float(found[1]) <= EXPOSURE, said
-    with step("units: who goes first when memory runs out, and what the journal may take"):
+    with step("units: what is theirs when memory runs out, and what the journal may take"):
         unit = server.machine.unit
-        scores = [int(unit(name, "OOMScoreAdjust")) for name in server.units()]
-        assert all(int(unit("amda-redis.service", "OOMScoreAdjust")) <= score for score in scores)
         assert unit("amda-sessions.service", "OOMPolicy") == "continue"
+        promised = sum(int(unit(name, "MemoryMin")) for name in ("amda.service", "amda-redis.service"))
+        assert int(unit("amda.slice", "MemoryMin")) == promised > 0
+        for name in ("amda.service", "amda-redis.service"):
+            assert unit(name, "ControlGroup") == f"/amda.slice/{name}"
         journald = server.machine.run("systemd-analyze", "cat-config", "systemd/journald.conf").stdout
         assert re.search(r"^SystemMaxUse=300M$", journald, re.MULTILINE)
         assert re.search(r"^MaxRetentionSec=1month$", journald, re.MULTILINE)
