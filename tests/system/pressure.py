@@ -51,17 +51,17 @@ async def leave_some() -> None:
             await api.stop_session(view.id)
 
 
-def press(watched: dict[int, str]) -> list[str]:
-    """Takes memory until the last of them has died; what died, in order.
+def press(watched: dict[int, str]) -> list[tuple[str, float]]:
+    """Takes memory until the last of them has died; what died, in order, and after how many seconds.
 
     In a file of /dev/shm: that is memory which belongs to no process, so that there is no use in killing this one."""
-    order: list[str] = []
-    deadline = time.monotonic() + LIMIT_S
+    died: list[tuple[str, float]] = []
+    started = time.monotonic()
     with tempfile.TemporaryFile(dir="/dev/shm", buffering=0) as taken:
-        while LAST not in order and time.monotonic() < deadline:
+        while LAST not in dict(died) and (after := time.monotonic() - started) < LIMIT_S:
             taken.write(b"\1" * PIECE)
-            order += [watched.pop(pid) for pid in list(watched) if not there(pid)]
-    return order
+            died += [(watched.pop(pid), round(after, 1)) for pid in list(watched) if not there(pid)]
+    return died
 
 
 def main() -> None:
@@ -70,9 +70,10 @@ def main() -> None:
     workers = children_of(spared["amda-sessions"])
     watched = dict.fromkeys(workers, "worker") | {pid: unit for unit, pid in spared.items()}
     watched[main_pid(LAST)] = LAST
-    order = press(watched)
+    died = press(watched)
     answer = {
-        "order": order,
+        "order": [name for name, _ in died],
+        "after_s": [after for _, after in died],
         "workers": len(workers),
         "spared": [unit for unit, pid in spared.items() if there(pid) and main_pid(unit) == pid],
     }
