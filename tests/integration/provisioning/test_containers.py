@@ -136,6 +136,17 @@ def test_the_parts_find_each_other_and_make_each_secret_once(host: Host) -> None
     assert {path.name: path.read_text() for path in (host.shared / "secrets").iterdir()} == secrets
 
 
+def test_what_the_image_is_built_of_is_there_and_nothing_else_is_sent() -> None:
+    lines = (ROOT / "provisioning" / "container" / "Dockerfile").read_text().splitlines()
+    copied = [source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]]
+    assert {"appliance", "install.sh"} <= set(copied)
+    for source in copied:
+        assert (ROOT / source).exists(), source
+    ignored = {line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")}
+    assert not ignored & set(copied)
+    assert {".git", ".venv", "demo"} <= ignored, "they hold half a gigabyte, and the demo's logins"
+
+
 def test_an_unknown_part_is_told_what_there_is() -> None:
     done = subprocess.run([str(ENTRY), "everything"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
