@@ -204,7 +204,12 @@ get_release() {
         if [ -z "$from" ] || [ -d "$from" ]; then fail 2 "--signed-by belongs to an archive: --from" "./install.sh --help"; fi
         read_signed_sums
     fi
+    case $from in
+        '' | *://*) ;;
+        *) [ -e "$from" ] || fail 2 "--from: there is no $from" "name a checkout, an archive, or its https:// address" ;;
+    esac
     if [ -n "$bundle" ]; then
+        [ -f "$bundle" ] || fail 2 "--offline: there is no file $bundle" "name the bundle that provisioning/release made"
         if [ -n "$from_sha256" ] && ! has_digest "$bundle" "$from_sha256"; then
             fail 30 "$bundle is not the file that was promised" "get a fresh copy"
         fi

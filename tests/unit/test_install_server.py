@@ -864,10 +864,29 @@ def test_through_a_pipe_a_gone_page_or_another_file_is_not_executed(server: Serv
     assert server.files() == before
 
 
+@pytest.mark.parametrize("option", ["--from", "--offline"])
+def test_a_release_that_is_not_there_is_named(server: Server, option: str) -> None:
+    lone, _ = publish(server)
+    done = server.run(option, "/nowhere/amda.tar", script=lone)
+    assert done.returncode == 2
+    assert "/nowhere/amda.tar" in done.stderr
+
+
+def test_from_a_checkout(server: Server) -> None:
+    lone, _ = publish(server)
+    done = server.run("--no-minio", "--from", str(server.release), script=lone)
+    assert done.returncode == 0, done.stderr
+    assert (server.machine / "etc/systemd/system/amda.service").exists()
+
+
 def test_from_an_archive_needs_no_hash_and_from_an_address_does(server: Server) -> None:
     lone, archive = publish(server)
     assert server.run("--no-minio", "--from", str(archive), script=lone).returncode == 0
-    assert server.run("--from", "https://example.org/other.tar.gz", script=lone).returncode == 2
+    address = ("--no-minio", "--from", "https://example.org/other.tar.gz")
+    assert server.run(*address, script=lone).returncode == 2
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert server.run(*address, "--sha256", digest, script=lone, FAKE_ANSWER=str(archive)).returncode == 0
+    assert server.run(*address, "--sha256", "00", script=lone, FAKE_ANSWER=str(archive)).returncode == 30
     assert server.run("--from", "http://example.org/x.tar.gz", "--sha256", "00", script=lone).returncode == 29
 
 
