@@ -21,6 +21,9 @@ ANSWER_S: Final = 2.0
 """A local Redis answers in microseconds; one that needs longer is as good as away, and the user is waiting."""
 CONNECTIONS: Final = 8
 """Sixty requests at the same moment share them: the server admits 64 clients, and works on one at a time anyway."""
+QUEUE_S: Final = 10.0
+"""How long a request may wait until others have let go of a connection: on a busy machine two hundred that come
+together take longer than a single answer may, and none of them is lost for it."""
 _PATH_LIMIT: Final = 100
 """The kernel allows 108 bytes for the path of a unix socket."""
 
@@ -55,7 +58,7 @@ class RedisClient:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=ANSWER_S,
+            timeout=QUEUE_S,
             socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S,
             decode_responses=True,

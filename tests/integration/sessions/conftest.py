@@ -21,6 +21,7 @@ from appliance.forkserver.environment import missing_from
 from appliance.history.ledger import Ledger
 from appliance.model import SessionState, SessionView
 from appliance.protocol import Event, PairByCode, SendText
+from appliance.sessions.link_attempt import LinkAttemptHandle
 from appliance.sessions.service import SessionService
 from tests.integration.sessions.stand_in import Script, Step
 
@@ -92,6 +93,13 @@ class Daemon:
             raise AssertionError(f"{session} is {view.state} ({view.detail}), not {state}") from None
         return await self.service.get(session)
 
+    async def begin_pairing(self, session: str, attempt: str) -> LinkAttemptHandle:
+        """As soon as there is a fork server: on a busy machine the daemon's start has stopped waiting for it."""
+        async with asyncio.timeout(WAIT_S):
+            while self.service.forks() is None:  # noqa: ASYNC110 (it tells nobody)
+                await asyncio.sleep(0.01)
+        return await self.service.begin_pairing(session, attempt)
+
     async def play(self, session: str, **step: Any) -> None:
         text = msgspec.json.encode(Step(**step)).decode()
         reply = await self.service.command(session, SendText(to="script", text=text), WAIT_S)
@@ -105,7 +113,7 @@ class Daemon:
         """Create and link a session as a person would; returns when it is online."""
         if create:
             await self.service.create(session, session.title())
-        handle = await self.service.begin_pairing(session, attempt)
+        handle = await self.begin_pairing(session, attempt)
         assert (await handle.command(PairByCode(phone="221770000012"), WAIT_S)).error is None
         await handle.command(SendText(to="phone", text="types"), WAIT_S)
         async with asyncio.timeout(WAIT_S):

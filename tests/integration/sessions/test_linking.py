@@ -21,7 +21,7 @@ def stores(bed: Bed, session: str) -> set[str]:
 async def test_a_failed_attempt_leaves_nothing(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     assert stores(bed, "anna") == {"one"}
     await attempt.command(PairByCode(phone="221770000012"), WAIT_S)
     await attempt.command(SendText(to="phone", text="refused"), WAIT_S)
@@ -38,7 +38,7 @@ async def test_a_failed_attempt_leaves_nothing(bed: Bed) -> None:
 async def test_waiting_for_events_can_be_given_up_and_taken_up(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     events = attempt.events()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -52,9 +52,9 @@ async def test_waiting_for_events_can_be_given_up_and_taken_up(bed: Bed) -> None
 async def test_operations_exclude_each_other_and_name_the_holder(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     for operation in (
-        daemon.service.begin_pairing("anna", "two"),
+        daemon.begin_pairing("anna", "two"),
         daemon.service.stop("anna"),
         daemon.service.remove("anna", purge=False),
     ):
@@ -68,7 +68,7 @@ async def test_operations_exclude_each_other_and_name_the_holder(bed: Bed) -> No
 async def test_an_accepted_attempt_that_is_discarded_is_unlinked(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     await attempt.command(SendText(to="phone", text="types"), WAIT_S)
     events = attempt.events()
     async with asyncio.timeout(WAIT_S):
@@ -80,7 +80,7 @@ async def test_an_accepted_attempt_that_is_discarded_is_unlinked(bed: Bed) -> No
 async def test_a_guard_that_raises_keeps_everything_as_it_was(bed: Bed) -> None:
     daemon = await bed.daemon()
     before = await daemon.link("anna")
-    attempt = await daemon.service.begin_pairing("anna", "two")
+    attempt = await daemon.begin_pairing("anna", "two")
     await attempt.command(SendText(to="phone", text="types"), WAIT_S)
     async with asyncio.timeout(WAIT_S):
         await anext(attempt.events())
@@ -105,7 +105,7 @@ async def test_a_new_link_takes_over_while_the_old_one_runs(bed: Bed) -> None:
 
     daemon.service.on_drain(drain)
     old = await daemon.link("anna")
-    attempt = await daemon.service.begin_pairing("anna", "second")
+    attempt = await daemon.begin_pairing("anna", "second")
     assert (await daemon.service.get("anna")).state is SessionState.ONLINE
     await attempt.discard()
     new = await daemon.link("anna", "third", create=False)
@@ -125,7 +125,7 @@ async def test_a_new_link_takes_over_while_the_old_one_runs(bed: Bed) -> None:
 async def test_an_attempt_that_its_daemon_left_behind_is_ended_and_cleaned_up(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.link("anna")
-    attempt = await daemon.service.begin_pairing("anna", "second")
+    attempt = await daemon.begin_pairing("anna", "second")
     assert attempt.process is not None
     await bed.stop_daemon(daemon)
     daemon = await bed.daemon()
@@ -149,7 +149,7 @@ async def test_a_media_item_in_a_former_store_keeps_it(bed: Bed) -> None:
 async def test_an_accepted_attempt_that_its_daemon_left_behind_is_unlinked(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     await attempt.command(SendText(to="phone", text="types"), WAIT_S)
     await bed.stop_daemon(daemon)
     await bed.daemon()
@@ -162,7 +162,7 @@ async def test_an_accepted_attempt_that_its_daemon_left_behind_is_unlinked(bed: 
 async def test_an_accepted_worker_that_died_before_it_was_promoted_is_replaced_by_a_new_process(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("anna", "Anna")
-    attempt = await daemon.service.begin_pairing("anna", "one")
+    attempt = await daemon.begin_pairing("anna", "one")
     await attempt.command(SendText(to="phone", text="types"), WAIT_S)
     assert attempt.process is not None
     dead, events = attempt.process.pid, attempt.events()

@@ -52,13 +52,13 @@ async def test_a_session_that_lost_its_login_gets_it_back(bed: Bed) -> None:
 async def test_one_operation_at_a_time(bed: Bed) -> None:
     daemon = await bed.daemon()
     await daemon.service.create("one", "One")
-    attempt = await daemon.service.begin_pairing("one", "first")
+    attempt = await daemon.begin_pairing("one", "first")
     put_store(bed)
     with pytest.raises(ProblemError, match="pair is under way"):
         await daemon.service.restore("one", ORDER)
     await attempt.discard()
     with daemon.service._locks.hold("one", "restore"), pytest.raises(ProblemError, match="restore is under way"):
-        await daemon.service.begin_pairing("one", "second")
+        await daemon.begin_pairing("one", "second")
 
 
 @pytest.mark.parametrize("what", ["nothing", "link", "own"])
