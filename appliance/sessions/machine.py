@@ -18,7 +18,7 @@ from appliance.model import SessionState
 from appliance.protocol import EngineState, Signal, SignalKind
 from appliance.sessions import inputs as i
 from appliance.sessions.machine_core import MachineCore
-from appliance.sessions.memory import RESTING, SAME_CONNECTION_S, Memory, Phase
+from appliance.sessions.memory import RESTING, SAME_CONNECTION_S, Ending, Memory, Phase
 from appliance.sessions.policy import Action, Decision, History, excuse, forgive, is_used_up
 from appliance.sessions.reasons import FINAL_STATES, REASONS, DisconnectReason, classify, classify_exit
 from appliance.sessions.settings import KeepaliveSettings, ReconnectSettings
@@ -69,6 +69,7 @@ class SessionMachine(MachineCore):
         self._handlers[type(what)](what, now)
         self.memory.live_at, self.memory.past_at = self._live.at, self._past.at
         self.memory.live_from_hello = self._live.from_hello
+        self.memory.ending = self._ending()
         return self._effects
 
     # ---- commands ---------------------------------------------------------------------------------------------------
@@ -79,10 +80,16 @@ class SessionMachine(MachineCore):
             self._live.begin(memory.live_at, now, from_hello=memory.live_from_hello)
         if memory.past_at is not None:
             self._past.begin(memory.past_at, now)
+        ending = memory.ending
         if what.pid is not None:
             self._run(what.pid, now)
-            if not memory.wanted or memory.state in RESTING:
+            if ending is not None and ending.pid == what.pid:
+                self._stand_down(ending.reason, ending.decision, now)
+            elif not memory.wanted or memory.state in RESTING:
                 self._stand_down(DisconnectReason.STOPPED, None, now)
+        elif ending is not None:
+            self._lose(ending.reason, ending.decision.action if ending.decision else Action.NEVER, now)
+            self._settle(ending.decision, now)
         elif self._live.at is not None:
             self._unexplained = True
             self._fail(DisconnectReason.FOUND_ENDED, now, detail="")
@@ -140,6 +147,11 @@ class SessionMachine(MachineCore):
                 self._after_end = decision
             elif self.phase is Phase.IDLE:
                 self._settle(decision, now)
+
+    def _ending(self) -> Ending | None:
+        if self.phase is not Phase.ENDING or self.pid is None:
+            return None
+        return Ending(pid=self.pid, reason=self._end_reason, decision=self._after_end)
 
     def _at_once(self) -> Decision:
         history = forgive(self.memory.history)

@@ -10,7 +10,7 @@ from typing import Final
 from appliance.model import SessionState
 from appliance.protocol import Signal, SignalKind
 from appliance.sessions import inputs as i
-from appliance.sessions.memory import RESTING, LiveConnection, Memory, Phase
+from appliance.sessions.memory import RESTING, LiveConnection, Memory, Phase, is_of
 from appliance.sessions.policy import Action, Decision, Failure, decide
 from appliance.sessions.reasons import REASONS, DisconnectReason, ReasonClass
 from appliance.sessions.settings import KeepaliveSettings, ReconnectSettings
@@ -134,7 +134,10 @@ class MachineCore:
         memory.retry_at = None
         if decision is None or not memory.wanted:
             self._rest(now)
-        elif decision.delay_s == 0:
+            return
+        if memory.state in (SessionState.ONLINE, SessionState.DEGRADED):  # it was stopped, and wanted again meanwhile
+            self._show(decision.state, now)
+        if decision.delay_s == 0:
             memory.history = decision.history
             self._ask()
         elif decision.delay_s is not None:
@@ -160,8 +163,8 @@ class MachineCore:
         ended = (live or self._live).end(now, at)
         if ended is None:
             return
-        if ended.from_hello and (signal is None or signal.connected_at is None):  # else it came after that of the login
-            self.memory.told_at = ended.connected_at
+        if ended.from_hello and not (signal is not None and is_of(signal, ended.connected_at)):
+            self.memory.told_at = ended.connected_at  # a signal of this very login came after the one that told of it
         self._effects.append(
             i.OpenRow(
                 at=now.wall if at is None else at,

@@ -10,7 +10,8 @@ import msgspec
 from appliance.model import SessionState
 from appliance.protocol import Signal
 from appliance.sessions.inputs import Now
-from appliance.sessions.policy import History
+from appliance.sessions.policy import Decision, History
+from appliance.sessions.reasons import DisconnectReason
 
 SAME_CONNECTION_S: Final = 1.0
 """Two reports of one login differ by less: both are stamped by the same process within milliseconds."""
@@ -44,6 +45,14 @@ RESTING: Final = frozenset(
 """States that `stop` does not overwrite: what they say is still true of a session that does not run."""
 
 
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that was told to end, why, and what follows (None: nothing)."""
+
+    pid: int
+    reason: DisconnectReason
+    decision: Decision | None
+
+
 class Memory(msgspec.Struct, kw_only=True):
     """What outlives the daemon. Wall-clock times, except within `history`."""
 
@@ -60,6 +69,8 @@ class Memory(msgspec.Struct, kw_only=True):
     """Login time of a connection of an ended process whose end is not written down yet."""
     told_at: float | None = None
     """Login time of the last lost connection of which only a hello had told: the event of its login may still come."""
+    ending: Ending | None = None
+    """What is decided already, and has its row, but is not yet done: should the daemon die, the next one goes on."""
     phone_seen_at: float | None = None
     """When the account's own phone last did something that we were told of; None: not yet."""
     retry_at: float | None = None
@@ -67,6 +78,11 @@ class Memory(msgspec.Struct, kw_only=True):
     """No attempt before this: the end of a temporary ban, or of the hold on linking after a ban."""
     linked: bool = False
     """Whether the store holds credentials that WhatsApp accepts, as far as we know."""
+
+
+def is_of(signal: Signal, connected_at: float) -> bool:
+    """Whether a signal speaks of the connection that logged in at that time."""
+    return signal.connected_at is not None and abs(signal.connected_at - connected_at) < SAME_CONNECTION_S
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +120,7 @@ class LiveConnection:
             return signal.connected_at is not None
         if signal.connected_at is None:
             return True
-        return abs(signal.connected_at - self.at) >= SAME_CONNECTION_S
+        return not is_of(signal, self.at)
 
     def uptime(self, now: Now, at: float | None = None) -> float | None:
         """How long it has been up, until `at` by its worker's clock if that is known; None if nothing lives."""

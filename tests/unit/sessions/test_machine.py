@@ -81,7 +81,7 @@ def test_a_probe_that_a_former_daemon_had_begun_is_begun_again() -> None:
     world.greet()
     assert world.state is S.DEGRADED
     world.greet()  # the link was lost once more: one probe at a time
-    assert world.probes == [pid, pid]
+    assert world.probes == [pid], "the other died with the daemon that had asked"
     world.feed(i.Probed(pid=pid, error="no answer"))
     [row] = world.rows
     assert row.reason is R.HALF_OPEN
@@ -711,3 +711,62 @@ def _promoted(world: World) -> int:
     world.workers[pid] = Worker(pid, 0)
     world.feed(i.Promoted(pid=pid, engine_state=EngineState.CONNECTING))
     return pid
+
+
+def half_open(world: World) -> None:
+    world.feed(i.Doubt(pid=world.worker.pid, text="silence"))
+    world.feed(i.Probed(pid=world.probes.pop(0), error="no answer"))
+
+
+def test_a_new_daemon_goes_on_ending_what_the_last_one_had_given_up() -> None:
+    """The engine of a half-open connection still believes in it: its hello must not make it online again."""
+    world = World().online(100)
+    half_open(world)
+    world.restart_daemon()
+    world.greet()
+    assert world.state is S.RECONNECTING
+    [end] = world.must_end
+    assert (end.pid, end.gently) == (world.worker.pid, False)
+    world.finish_end()
+    world.again()
+    assert [row.reason for row in world.rows] == [R.HALF_OPEN]
+    assert len(world.losses) == 1
+
+
+def test_a_new_daemon_that_finds_it_ended_does_what_was_decided() -> None:
+    world = World().online(100)
+    half_open(world)
+    world.die(told=False)
+    world.restart_daemon()
+    assert world.asked, "at once: the connection had held"
+    world.again()
+    assert [row.reason for row in world.rows] == [R.HALF_OPEN]
+
+
+def test_a_pause_that_was_decided_is_kept_over_a_new_daemon() -> None:
+    world = World()
+    world.feed(i.Start())
+    for _ in range(RECONNECT.attempts_per_hour):
+        world.grant()
+        world.spawn()
+        world.greet()
+        world.tell(K.DISCONNECTED)
+        if world.state is not S.COOLING:
+            world.die(status=WorkerExit.ENGINE_ENDED, signal=None)
+            world.advance(RECONNECT.backoff_cap_s)
+    assert (world.state, world.machine.phase) == (S.COOLING, Phase.ENDING)
+    world.die(told=False)
+    world.restart_daemon()
+    assert world.state is S.COOLING
+    world.advance(RECONNECT.cooling_base_s - 1)
+    assert not world.asked
+    world.advance(2)
+    assert world.asked
+
+
+def test_who_is_wanted_again_before_it_has_stopped_is_not_shown_online_without_a_process() -> None:
+    world = World().online(100)
+    world.feed(i.Stop())
+    world.feed(i.Restart())
+    world.finish_end()
+    assert (world.state, world.asked) == (S.CONNECTING, True)

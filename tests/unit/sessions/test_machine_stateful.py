@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from appliance.model import SessionState
 from appliance.protocol import SignalKind
@@ -48,6 +48,13 @@ class AnySession(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.greeted = False
+
+    @initialize(online=st.booleans())
+    def begin(self, online: bool) -> None:
+        """Half of all lives begin online: the way there takes six steps of the forty."""
+        if online:
+            self.world.online(hold_s=100.0)
+            self.greeted = True
 
     # ---- commands ----
 
@@ -146,6 +153,13 @@ class AnySession(RuleBasedStateMachine):
     @rule(answered=st.booleans())
     def probed(self, answered: bool) -> None:
         self.world.feed(i.Probed(pid=self.world.probes.pop(0), error=None if answered else "no answer"))
+
+    @precondition(lambda self: self.world.state is SessionState.ONLINE and not self.world.probes)
+    @rule()
+    def half_open(self) -> None:
+        self.doubt()
+        if self.world.probes:
+            self.probed(answered=False)
 
     @precondition(lambda self: self.world.alive())
     @rule(reason=st.sampled_from([DisconnectReason.PROCESS_SILENT, DisconnectReason.MEMORY]))

@@ -140,6 +140,7 @@ class World:
         self.machine = SessionMachine(self.memory, KEEPALIVE, RECONNECT)
         self.asked = self.must_spawn = False
         self.must_end.clear()
+        self.probes.clear()
         alive = self.alive()
         self.feed(i.Boot(pid=alive[0].pid if alive else None))
 
