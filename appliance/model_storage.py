@@ -179,6 +179,8 @@ class StorageJob(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     """check, cleanup, move or prune."""
+    session: str | None = None
+    """The only one that a prune is about."""
     state: JobState = JobState.RUNNING
     done: int = 0
     """Objects so far, of …"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.api.routes import Route, delete, get, post
+from appliance.api.routes import Call, Caller, Route, delete, get, post
 from appliance.media.room import MediaRoom
 from appliance.media.settings import StorageKind
 from appliance.media.store import StoreError
@@ -22,20 +22,22 @@ from appliance.model_storage import (
     StorageListQuery,
     StorageUsage,
 )
-from appliance.problems import unavailable
+from appliance.problems import problem, unavailable
 
 
 class StorageResource:
     def __init__(self, room: MediaRoom) -> None:
         self._room = room
+        self._begun = ("", "")
+        """The last prune that was begun as a job: its id, and who began it."""
 
     def routes(self) -> Sequence[Route]:
         return (
             get("/v1/storage", self.usage),
             post("/v1/storage/prune", self.prune),
             post("/v1/storage/prune/job", self.begin_prune, status=202),
-            get("/v1/storage/prune/job", self.prune_job),
-            delete("/v1/storage/prune/job", self.stop_prune),
+            get("/v1/storage/prune/job", self.prune_job, own_session_check=True),
+            delete("/v1/storage/prune/job", self.stop_prune, own_session_check=True),
             post("/v1/storage/check", self.check, Scope.ADMIN, status=202),
             post("/v1/storage/cleanup", self.cleanup, Scope.ADMIN, status=202),
             post("/v1/storage/move", self.move, Scope.ADMIN, status=202),
@@ -55,20 +57,42 @@ class StorageResource:
         except StoreError as error:
             raise unavailable(str(error), "Try again: what was chosen already goes when the store is back.") from error
 
-    async def begin_prune(self, body: PruneRequest) -> StorageJob:
+    async def begin_prune(self, call: Call, body: PruneRequest) -> StorageJob:
         """Begin to make room, and be told how far it is: the same as a prune, however long it takes."""
-        return self._room.begin_prune(body)
+        begun = self._room.begin_prune(body)
+        self._begun = (begun.id, call.caller.key)
+        return begun
 
-    async def prune_job(self) -> JobView:
-        """The prune that is under way, or the last one that was begun so, with its report."""
+    async def prune_job(self, call: Call) -> JobView:
+        """The prune that is under way, or the last one that was begun so, with its report.
+
+        A token of one session gets what it has begun itself, as long as nobody has begun another: otherwise 404.
+        """
+        self._must_be_its_own(call.caller)
         return JobView(job=self._room.prunes.last)
 
-    async def stop_prune(self) -> JobView:
+    async def stop_prune(self, call: Call) -> JobView:
         """Have the prune that is under way leave the rest; what has gone is gone.
 
-        The job ends with its report as soon as the batch that it is at has gone.
+        The job ends with its report as soon as the batch that it is at has gone. A token of one session stops only what
+        it has begun itself: otherwise 404.
         """
+        self._must_be_its_own(call.caller)
         return JobView(job=self._room.stop_prune())
+
+    def _must_be_its_own(self, caller: Caller) -> None:
+        """Raises ProblemError 404 for another's prune, if the caller is of one session: that one is not told of it."""
+        if caller.session is None:
+            return
+        job = self._room.prunes.last
+        if job is None or job.session != caller.session or self._begun != (job.id, caller.key):
+            raise problem(
+                "not-found",
+                "No such prune",
+                404,
+                "There is no prune that this token has begun.",
+                remedy="Begin one: POST /v1/storage/prune/job",
+            )
 
     async def check(self, body: CheckRequest) -> StorageJob:
         """Begin to compare the index with the store itself; with `repair`, put right what is wrong."""

@@ -38,11 +38,13 @@ class StorageJobs:
         self.last: StorageJob | None = None
         """The one that is under way, or the last one; None: there was none since the daemon started."""
 
-    def start(self, kind: str, total: int, step: Callable[[Progress], Awaitable[Report]]) -> StorageJob:
-        """Begin. Raises ProblemError 409 if another one is under way."""
+    def start(
+        self, kind: str, total: int, step: Callable[[Progress], Awaitable[Report]], session: str | None = None
+    ) -> StorageJob:
+        """Begin. `session`: the only one that it is about. Raises ProblemError 409 if another one is under way."""
         if self._task is not None and not self._task.done() and self.last is not None:
             raise conflict(f"A {self.last.kind} of the storage is under way.", f"Wait for it: {self._command}")
-        self.last = StorageJob(id=uuid.uuid4().hex, kind=kind, total=total, started_at=time.time())
+        self.last = StorageJob(id=uuid.uuid4().hex, kind=kind, session=session, total=total, started_at=time.time())
         self._task = asyncio.create_task(self._run(step), name=f"storage {kind}")
         return self.last
 

@@ -162,7 +162,7 @@ class MediaRoom:
     def begin_prune(self, request: PruneRequest) -> StorageJob:
         """Raises ProblemError 409 if another one is under way."""
         course = Pruning(self._tell)
-        begun = self.prunes.start("prune", 0, lambda _progress: self.vault.prune(request, course))
+        begun = self.prunes.start("prune", 0, lambda _progress: self.vault.prune(request, course), request.session)
         self._pruning = course
         return begun
 

@@ -16,7 +16,7 @@ from appliance.database import Database
 from appliance.events import EventBus
 from appliance.model_access import Door
 from appliance.model_api import Scope
-from appliance.model_storage import CleanupReport, JobState, PruneRequest
+from appliance.model_storage import CleanupReport, JobState, PruneRequest, StorageJob
 from appliance.redis_server import RedisServer
 from tests.integration.api.test_doors import Doors, open_doors
 from tests.integration.daemon.rig import DATA, HeldUp
@@ -180,6 +180,16 @@ def test_paths_that_do_not(path: str) -> None:
     assert not leads_elsewhere(path)
 
 
+async def pruned(client: ApplianceClient) -> StorageJob:
+    """The prune's job, once it has ended."""
+    while True:
+        job = await client.prune_job()
+        assert job is not None
+        if job.state is not JobState.RUNNING:
+            return job
+        await asyncio.sleep(0.02)
+
+
 async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch is held up on its way to the store: the job says how far it is, refuses a second one, and can be
     stopped; a token that may only read may look."""
@@ -199,18 +209,54 @@ async def test_a_prune_is_followed_and_stopped(doors: Doors, monkeypatch: pytest
         assert await doors.status(reader, "POST", "/v1/storage/prune/job", {}) == 403
         await doors.client.stop_prune()
         deletion.go_on.set()
-        while True:
-            job = await doors.client.prune_job()
-            if job is None or job.state is not JobState.RUNNING:
-                break
-            await asyncio.sleep(0.02)
+        job = await pruned(doors.client)
     assert under_way is not None
     assert (under_way.id, under_way.kind, under_way.done, under_way.total) == (begin.id, "prune", 0, 3)
     assert under_way.size_total == 3 * (len(DATA) + 1)
-    assert job is not None
     assert job.prune is not None
     assert (job.state, job.done, job.prune.objects, job.prune.stopped) == (JobState.DONE, 1, 1, True)
     assert (await doors.client.status()).media_count == 2
+
+
+async def test_a_token_of_one_session_follows_and_stops_what_it_has_begun(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, own, looks = (
+        "/v1/storage/prune/job",
+        await doors.token(Scope.OPERATE, "one"),
+        await doors.token(Scope.READ, "one"),
+    )
+    others = [
+        await doors.token(Scope.OPERATE, "two"),
+        (await doors.client.create_token("b", Scope.OPERATE, session="one")).secret,
+    ]
+    for number in range(3):
+        await doors.rig.capture("one", f"M{number}", DATA + bytes([number]))
+    await doors.rig.capture("two", "N", DATA + b"two")
+    deletion = HeldUp(doors.rig.media, monkeypatch)
+    for method in ("GET", "DELETE"):
+        assert await doors.status(own, method, job) == 404, "nobody has begun one"
+    assert await doors.status(own, "POST", job, {"session": "two"}) == 403
+    async with ApplianceClient(doors.rig.socket, own) as client, asyncio.timeout(15):
+        begun = await client.begin_prune(PruneRequest())
+        assert begun.session == "one", "narrowed to its session"
+        await deletion.begun.wait()
+        for other in others:
+            for method in ("GET", "DELETE"):
+                assert await doors.status(other, method, job) == 404
+        assert (await doors.status(looks, "GET", job), await doors.status(looks, "DELETE", job)) == (404, 403)
+        followed = await client.prune_job()
+        assert followed is not None
+        assert (followed.id, followed.state, followed.total) == (begun.id, JobState.RUNNING, 3)
+        await client.stop_prune()
+        deletion.go_on.set()
+        ended = await pruned(client)
+        assert ended.prune is not None
+        assert (ended.done, ended.prune.stopped) == (1, True)
+        await doors.client.begin_prune(PruneRequest(session="one"))
+        for method in ("GET", "DELETE"):
+            assert await doors.status(own, method, job) == 404, "somebody else has begun this one"
+    assert (await doors.client.prune_job()) is not None
 
 
 async def test_who_calls_is_told_what_they_may(doors: Doors) -> None:
