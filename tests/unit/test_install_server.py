@@ -116,6 +116,7 @@ esac
 AMDA = """\
 #!/bin/sh
 echo "amda $*" >>"$CALLS"
+if [ -n "${INTERRUPT_AT-}" ] && [ "$(grep -c . "$CALLS")" -eq "$INTERRUPT_AT" ]; then kill -INT 0; fi
 if [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi
 case "$1 $2" in
     "storage usage") echo "{\\"store\\":\\"the $(cat "$MACHINE/media" 2>/dev/null || echo folder)\\",\\"used\\":0}" ;;
