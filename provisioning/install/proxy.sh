@@ -6,6 +6,8 @@
 # Where the API listens for the proxy.
 API_ADDRESS=127.0.0.1:8480
 PROXY=amda-proxy.service
+# What answers under way get to end when the proxy stops: they take a moment, but for streams.
+PROXY_GRACE_S=5
 PROXY_STATE=$prefix/var/lib/amda-proxy
 
 check_proxy_ports() {
@@ -37,6 +39,8 @@ proxy_files() {
         echo "{"
         echo "    admin off"
         echo "    skip_install_trust"
+        echo "    # A back end's stream of events never ends; without a bound every stop would wait for it."
+        echo "    grace_period ${PROXY_GRACE_S}s"
         echo "}"
         echo "$domain {"
         echo "    reverse_proxy $API_ADDRESS {"

@@ -99,7 +99,8 @@ def _shut(server: Server) -> None:
     assert "8480" not in settings, said
     assert "private_networks" in settings, "what was edited stays"
     assert not machine.path("/etc/amda/amda.toml.new").exists()
-    assert machine.unit("amda-proxy.service", "ActiveState") == "inactive"
+    log = machine.run("journalctl", "-u", "amda-proxy", "-n", "12", "-o", "cat").stdout
+    assert machine.unit("amda-proxy.service", "ActiveState") == "inactive", log
     eventually("the session is online", lambda: server.states() == {"user-1": "online"}, 60)
     assert "nothing changed" in server.install().stderr
 
