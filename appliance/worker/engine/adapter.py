@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from appliance.protocol import EngineState, HistoryLimits, SignalKind
 from appliance.worker.engine import outgoing
 from appliance.worker.engine.calls import BoundedCalls, EngineBusyError, EngineTimeoutError
-from appliance.worker.engine.decode import DecodeFailedError
+from appliance.worker.engine.decode import DecodeFailedError, id_of
 from appliance.worker.engine.events import (
     Account,
     EngineEvent,
@@ -36,7 +36,7 @@ from appliance.worker.engine.first_login import FirstLogin
 from appliance.worker.engine.gate import ReceiptGate
 from appliance.worker.engine.library import EngineError, Library, bytes_at, text_at
 from appliance.worker.engine.log_tap import LogTap, TrafficTimes
-from appliance.worker.engine.protos import companion_pb, neonize_pb
+from appliance.worker.engine.protos import neonize_pb
 from appliance.worker.engine.rewind import DecryptionMark, Rewound
 from appliance.worker.engine.translate import CLOSING, REFUSING, SUBSCRIPTIONS, translate
 
@@ -58,9 +58,6 @@ STOP_S: Final = 5.0
 PRESENCE_S: Final = 10.0
 SEND_S: Final = 90.0
 """The engine itself gives up after 75 s without an acknowledgement, and says so."""
-_CHROME: Final = 1
-"""PairClientType of whatsmeow. WhatsApp validates the display name: this pair of the two is one it knows."""
-_DISPLAY_NAME: Final = "Chrome (Linux)"
 _RAW_CODES: Final = frozenset(RawKind)
 
 Record = Callable[[RawKind, str, str, bytes], bool]
@@ -156,27 +153,12 @@ class Engine:
                 on_event=self._event_callback,
                 on_log=self._log_callback,
                 subscriptions=SUBSCRIPTIONS,
-                device_props=self._device_props(),
+                device_props=outgoing.device_props(self._history),
                 proxy=proxy,
             )
         except EngineError as failure:
             error = failure.text
         self._post(lambda: self._connect_returned(error))
-
-    def _device_props(self) -> bytes:
-        limits = self._history
-        props = companion_pb.DeviceProps(
-            os="Linux",
-            platformType=companion_pb.DeviceProps.CHROME,
-            requireFullSync=False,
-            historySyncConfig=companion_pb.DeviceProps.HistorySyncConfig(
-                fullSyncDaysLimit=limits.days,
-                fullSyncSizeMbLimit=limits.size_mb,
-                storageQuotaMb=limits.quota_mb,
-                recentSyncDaysLimit=limits.days,
-            ),
-        )
-        return bytes(props.SerializeToString())
 
     def _connect_returned(self, error: str) -> None:
         self._ended.set()
@@ -216,7 +198,7 @@ class Engine:
             self._post(lambda: self._deliver(event))
 
     def _record_raw(self, kind: RawKind, payload: bytes) -> None:
-        message_id = _message_id(kind, payload)
+        message_id = id_of(kind, payload)
         hint = self._tap.unavailable_type(message_id) if kind is RawKind.UNDECRYPTABLE else ""
         if self._record(kind, message_id, hint, payload):
             if kind is RawKind.MESSAGE:
@@ -301,9 +283,7 @@ class Engine:
     async def pair_by_code(self, phone: str) -> QrCode:
         """Ask for a code for this number (digits with country code): the code, and until when it can be typed."""
         await self.wait_for_qr()
-        request = neonize_pb.PairPhoneParams(
-            phone=phone, showPushNotification=True, clientType=_CHROME, clientDisplayName=_DISPLAY_NAME
-        ).SerializeToString()
+        request = outgoing.pair_phone(phone)
         answer = neonize_pb.PairPhoneReturnFunction()
         answer.ParseFromString(
             await self._calls.run(PAIR_PHONE_S, lambda: self._library.call("PairPhone", CLIENT, request, len(request)))
@@ -438,12 +418,3 @@ class Engine:
         except (EngineTimeoutError, EngineBusyError):
             return False
         return True
-
-
-def _message_id(kind: RawKind, payload: bytes) -> str:
-    event = neonize_pb.Message() if kind is RawKind.MESSAGE else neonize_pb.UndecryptableMessage()
-    try:
-        event.ParseFromString(payload)
-    except DecodeError:
-        return ""
-    return str(event.Info.ID)

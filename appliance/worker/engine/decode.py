@@ -8,7 +8,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from appliance.model import MediaKind
-from appliance.worker.engine.events import STATUS_CHAT, Incoming, MediaRef, Quoted, Undecryptable
+from appliance.worker.engine.events import STATUS_CHAT, Incoming, MediaRef, Quoted, RawKind, Undecryptable
 from appliance.worker.engine.protos import e2e_pb, neonize_pb
 
 _VIEW_ONCE_WRAPPERS: Final = frozenset({"viewOnceMessage", "viewOnceMessageV2", "viewOnceMessageV2Extension"})
@@ -58,6 +58,16 @@ def bare(jid: Any) -> str:
 def full(jid: Any) -> str:
     """A JID with its device number, as WhatsApp writes it."""
     return f"{jid.User}:{jid.Device}@{jid.Server}" if jid.Device else bare(jid)
+
+
+def id_of(kind: RawKind, payload: bytes) -> str:
+    """The id of the message that an event is about; empty for what is no such event."""
+    event = neonize_pb.Message() if kind is RawKind.MESSAGE else neonize_pb.UndecryptableMessage()
+    try:
+        event.ParseFromString(payload)
+    except DecodeError:
+        return ""
+    return str(event.Info.ID)
 
 
 def decode_message(payload: bytes) -> Incoming:

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from appliance.model import MediaKind
+from appliance.protocol import HistoryLimits
 from appliance.worker.engine.events import Account, MediaRef
-from appliance.worker.engine.protos import e2e_pb, neonize_pb
+from appliance.worker.engine.protos import companion_pb, e2e_pb, neonize_pb
 
 SELF: Final = "self"
 _IMAGE, _VIDEO, _AUDIO, _DOCUMENT = 0, 1, 2, 3
@@ -26,6 +27,10 @@ _TYPES: Final = {
 """Kind → key derivation and media host's word. Stickers use the image keys, video notes the video keys; the engine's
 own `DownloadAny` knows no video notes, so the path is always given."""
 
+_CHROME: Final = 1
+"""PairClientType of whatsmeow. WhatsApp validates the display name: this pair of the two is one it knows."""
+_DISPLAY_NAME: Final = "Chrome (Linux)"
+
 
 class RecipientError(Exception):
     """The text is no JID, or the account is not known yet."""
@@ -36,6 +41,30 @@ class OutgoingFile(msgspec.Struct, frozen=True, kw_only=True):
     kind: MediaKind
     mimetype: str
     caption: str = ""
+
+
+def device_props(limits: HistoryLimits) -> bytes:
+    """What this device is to the account, and how much history the phone shall push to it."""
+    props = companion_pb.DeviceProps(
+        os="Linux",
+        platformType=companion_pb.DeviceProps.CHROME,
+        requireFullSync=False,
+        historySyncConfig=companion_pb.DeviceProps.HistorySyncConfig(
+            fullSyncDaysLimit=limits.days,
+            fullSyncSizeMbLimit=limits.size_mb,
+            storageQuotaMb=limits.quota_mb,
+            recentSyncDaysLimit=limits.days,
+        ),
+    )
+    return bytes(props.SerializeToString())
+
+
+def pair_phone(phone: str) -> bytes:
+    """The request for a pairing code for this number, digits with country code."""
+    params = neonize_pb.PairPhoneParams(
+        phone=phone, showPushNotification=True, clientType=_CHROME, clientDisplayName=_DISPLAY_NAME
+    )
+    return bytes(params.SerializeToString())
 
 
 def download_arguments(media: MediaRef) -> tuple[object, ...]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import MediaKind
-from appliance.worker.engine.decode import DecodeFailedError, decode_message, decode_undecryptable
+from appliance.worker.engine.decode import DecodeFailedError, decode_message, decode_undecryptable, id_of
+from appliance.worker.engine.events import RawKind
 from appliance.worker.engine.protos import e2e_pb, neonize_pb
 
 
@@ -177,3 +178,8 @@ def test_undecryptable() -> None:
     raw = neonize_pb.UndecryptableMessage(Info=info(), IsUnavailable=True, DecryptFailMode=1).SerializeToString()
     found = decode_undecryptable(bytes(raw), "view_once")
     assert (found.id, found.sender, found.unavailable) == ("M1", "111@lid", "view_once")
+
+
+def test_the_id_of_an_event_and_of_what_is_none() -> None:
+    assert id_of(RawKind.MESSAGE, event(e2e_pb.Message(conversation="hello"))) == "M1"
+    assert id_of(RawKind.UNDECRYPTABLE, b"\xff\xff") == ""
