@@ -75,7 +75,7 @@ bring_python() {
     run python3 -m zipfile -e "$scratch"/uv/uv-*.whl "$scratch/uv" || fail 31 "uv cannot be unpacked" "look at the disk"
     uv=$(find "$scratch/uv" -path '*/scripts/uv' | head -n 1)
     chmod 0755 "$uv"
-    run env UV_PYTHON_INSTALL_DIR="$OPT/python" "$uv" python install --no-bin 3.13 ||
+    run env UV_PYTHON_INSTALL_DIR="$OPT/python" "$uv" python install --no-cache --no-bin 3.13 ||
         fail 29 "uv cannot bring Python 3.13" "see the end of $LOG; or install one, and name it: AMDA_PYTHON=/path"
     use_brought_python
     has_python || fail 11 "the Python that uv brought does not run" "install one, and name it: AMDA_PYTHON=/path"

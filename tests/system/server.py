@@ -50,19 +50,26 @@ class Server:
         command = ("sh", "/srv/amda/install.sh", "--offline", self.bundle, *options)
         return self.machine.run(*command, environment={"AMDA_NETWORK_STAGING": STAGING} if staging else {})
 
-    def install_by_pipe(self) -> subprocess.CompletedProcess[str]:
-        """Literally what a newcomer types; only the address is this machine's own, and pip is given a folder."""
+    def install_by_pipe(
+        self, options: str | None = None, wheels: str = "", *, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Literally what a newcomer types; only the address is this machine's own, and pip is given a folder.
+
+        `options`: instead of naming the bundle's MinIO; `wheels`: another folder for pip.
+        """
         bundle = self.machine.path("/srv/bundle")
-        bundle.mkdir()
-        self.machine.run("tar", "-C", "/srv/bundle", "-xf", self.bundle)
+        if not bundle.exists():
+            bundle.mkdir()
+            self.machine.run("tar", "-C", "/srv/bundle", "-xf", self.bundle)
         serve = ("python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/srv/amda", "8000")
         self.machine.run("systemd-run", "--quiet", "--unit=files", *serve)
         eventually("the files are served", lambda: self._fetch().returncode == 0, 10)
-        minio = "--minio-binary /srv/bundle/minio" if (bundle / "minio").exists() else "--no-minio"
-        piped = f"curl -fsSL {PUBLISHED}/install.sh | bash -s -- {minio}"
-        wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/srv/bundle/wheels"}
-        environment = {"AMDA_NETWORK_STAGING": STAGING, **wheels}
-        done = self.machine.run("bash", "-o", "pipefail", "-c", piped, environment=environment)
+        if options is None:
+            options = "--minio-binary /srv/bundle/minio" if (bundle / "minio").exists() else "--no-minio"
+        piped = f"curl -fsSL {PUBLISHED}/install.sh | bash -s -- {options}"
+        packages = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/srv/bundle/wheels {wheels}"}
+        environment = {"AMDA_NETWORK_STAGING": STAGING, **packages, **environment}
+        done = self.machine.run("bash", "-o", "pipefail", "-c", piped, environment=environment, check=check)
         self.machine.run("systemctl", "stop", "files.service")
         return done
 
