@@ -85,9 +85,9 @@ async def _pruning(app: AmdaTui, pilot: Run, api: StillApi) -> None:
     await until(pilot, lambda: app.page.subject() is not None)
     await api.later(3)
     await until(pilot, lambda: re.search(r"11 \w+ 30", picture(app)) is not None)
-    before = app.scene.store.storage
+    now = await api.storage()
     app.hurry(Topic.STORAGE)  # the header's gauge: otherwise it depends on how long all this has taken
-    await until(pilot, lambda: app.scene.store.storage is not before)
+    await until(pilot, lambda: (known := app.scene.store.storage) is not None and known.used == now.used)
 
 
 def _unpaused(then: Step) -> Step:
