@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -36,5 +37,6 @@ REHEARSALS: Final[dict[str, Callable[[], Awaitable[Result]]]] = {
 @pytest.mark.parametrize("name", REHEARSALS)
 async def test_two_gigabytes_are_enough(name: str) -> None:
     result = await REHEARSALS[name]()
-    assert result.passed, msgspec.json.format(msgspec.json.encode(result)).decode()
+    sys.stderr.write(msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
+    assert result.passed
     assert not result.killed_for_memory

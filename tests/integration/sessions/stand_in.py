@@ -7,7 +7,9 @@ What its engine does is read from `script.json` in the session's folder at each 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -93,6 +95,8 @@ class StandIn:
 
     async def run(self) -> int:
         self.journal("start")
+        self.stacks = (self.folder / "stacks").open("w")
+        faulthandler.register(signal.SIGUSR1, file=self.stacks)  # as in the real one, which lives on after it was asked
         try:
             self.lock.acquire()
         except StoreLockedError:
@@ -111,8 +115,8 @@ class StandIn:
         await self.link.start()
         beat = asyncio.create_task(self.beat())
         if self.spec.mode is WorkerMode.RUN:
-            for signal in self.script.at_start:
-                self.emit(signal)
+            for told in self.script.at_start:
+                self.emit(told)
             if self.script.connect:
                 self.login()
             if self.script.abort:
@@ -219,8 +223,8 @@ class StandIn:
             self.script.answers = step.answers
         if step.pss is not None:
             self.pss = step.pss
-        for signal in step.signals:
-            self.emit(signal)
+        for told in step.signals:
+            self.emit(told)
         if step.connect:
             self.login()
         if step.block_s:

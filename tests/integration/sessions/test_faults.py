@@ -9,7 +9,7 @@ import time
 
 from appliance.model import SessionState
 from appliance.protocol import Signal, SignalKind, WorkerExit
-from tests.integration.sessions.conftest import Bed, Daemon
+from tests.integration.sessions.conftest import WAIT_S, Bed, Daemon
 
 K = SignalKind
 S = SessionState
@@ -62,6 +62,20 @@ async def test_a_process_that_does_not_end_is_killed(bed: Bed) -> None:
     assert stopped.state is S.STOPPED
     assert time.monotonic() - began < 5
     assert view.pid is not None
+
+
+async def test_a_new_daemon_ends_what_the_last_one_had_given_up(bed: Bed) -> None:
+    """The process lives on, silent, and its engine says that it is connected: that is no evidence any more."""
+    daemon = await bed.daemon(AMDA_KEEPALIVE_STACK_DUMP_S=str(WAIT_S))
+    view = await daemon.link("anna")
+    await daemon.play("anna", answers=False)
+    await daemon.reaches("anna", S.RECONNECTING)
+    await bed.stop_daemon(daemon)
+    daemon = await bed.daemon()
+    assert (await daemon.reaches("anna", S.ONLINE)).pid != view.pid
+    [row] = await daemon.rows("anna")
+    assert (row["reason"], row["back_at"] is not None) == ("half_open", True)
+    assert len(bed.journal("anna", "login")) == 2
 
 
 async def test_memory_beyond_the_limit_restarts_the_process(bed: Bed) -> None:
