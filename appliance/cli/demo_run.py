@@ -69,7 +69,7 @@ Try in another terminal{where}:
   {amda} session list       every session: its state, and what to do
   {amda} media list         what was captured
   {amda} media get MEDIA    a file of it
-  {amda} session stop awa   start it again: nothing is lost meanwhile
+  {amda} session stop awa   then start it again: nothing is lost
   {amda} session add me && {amda} pair me --phone +221770000009
       a code that nobody types: see how it is explained
 Everything lies in {folder}
