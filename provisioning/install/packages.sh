@@ -77,6 +77,8 @@ bring_python() {
     chmod 0755 "$uv"
     run env UV_PYTHON_INSTALL_DIR="$OPT/python" "$uv" python install --no-cache --no-bin 3.13 ||
         fail 29 "uv cannot bring Python 3.13" "see the end of $LOG; or install one, and name it: AMDA_PYTHON=/path"
+    # Which uv leaves writable for everybody.
+    if [ -e "$OPT/python/.lock" ]; then chmod 0644 "$OPT/python/.lock"; fi
     use_brought_python
     has_python || fail 11 "the Python that uv brought does not run" "install one, and name it: AMDA_PYTHON=/path"
     did "brought Python 3.13 into $OPT/python"

@@ -130,6 +130,7 @@ def test_a_server_whose_python_is_too_old_and_without_an_object_store(published:
                 program = machine.run("readlink", f"/proc/{machine.unit(unit, 'MainPID')}/exe").stdout
                 assert program.startswith(f"/opt/amda/python/cpython-{version}-linux-"), (unit, program)
             assert not machine.path("/root/.cache/uv").exists()
+            assert not machine.run("find", "/opt/amda", "-perm", "-002", "-not", "-type", "l").stdout, "nobody else's"
         with step("link a session"):
             server.link("awa")
             server.send_status("awa")
