@@ -29,6 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line said."""
 
     demo: bool = False
+    within_demo: bool = False
     config: Path | None = None
     socket: Path | None = None
     theme: str | None = None
@@ -62,6 +63,7 @@ def parse(arguments: list[str]) -> Options:
     token = _("file with a token of the API: what it may, instead of what this user may")
     made.add_argument("--token", type=Path, metavar="FILE", help=token)
     simulated = _("how many the demo simulates")
+    made.add_argument("--within-demo", action="store_true", help=argparse.SUPPRESS)  # which ends with it, and says so
     made.add_argument("--sessions", type=int, default=_DEMO_SESSIONS, metavar="N", help=simulated)
     return Options(**vars(made.parse_args(arguments)))
 
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"amda-tui: {known(str(error))}\n")
         return USAGE
     asyncio.run(_run(door, options))
-    if not options.demo and not in_browser:
+    if not (options.demo or options.within_demo or in_browser):
         sys.stdout.write(_("amda-tui has ended; it has stopped nothing.") + "\n")
     return OK
 

@@ -207,7 +207,7 @@ async def _show_interface(folder: Path) -> None:
     Raises EmbeddedError if it could not be shown.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "tui", "--config", str(folder / _SETTINGS_FILE)),
+        *(sys.executable, "-P", "-m", "tui", "--within-demo", "--config", str(folder / _SETTINGS_FILE)),
         env=package_environment(os.environ),
     )
     try:

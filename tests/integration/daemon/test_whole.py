@@ -124,7 +124,8 @@ async def test_demo_runs_and_leaves_nothing(
             os.write(master, b"q")
         else:
             process.send_signal(signal.SIGTERM)
-        await read_until(master, "Nothing is running any more.", 30)
+        said = await read_until(master, "Nothing is running any more.", 30)
+        assert "stopped nothing" not in said, "what is true of amda-tui alone"
         async with asyncio.timeout(10):
             assert await process.wait() == 0
         assert termios.tcgetattr(terminal) == before
