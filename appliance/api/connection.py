@@ -94,7 +94,9 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._busy and self._header_timer is None:
+        if self._messages:  # whole; `begin` may come late where the event loop is held up, and the timer before it
+            self._header_timer = _stop(self._header_timer)
+        elif not self._busy and self._header_timer is None:
             self._await_header()
 
     def pause_writing(self) -> None:
