@@ -7,12 +7,14 @@ contact with anybody) is what that service is set to as well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,12 @@ REQUESTS_MAX: Final = "16"
 """More at once are refused, and repeated by the client; each may hold a part of 5 MiB."""
 _POLL_S: Final = 0.05
 _USER: Final = "amda-rehearsal"
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT: Final = 10_000
+"""Below are those of well-known services."""
+_PORTS: Final = 12_000
+"""To choose from: enough that rehearsals beside each other hardly ever choose the same."""
+_PORT_TRIES: Final = 100
 
 
 class MinioError(Exception):
@@ -132,6 +140,11 @@ class MinioServer:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A TCP port that nobody uses now, on any address. Not one of those that the kernel gives to outgoing connections
+    (ip(7), ip_local_port_range): among thousands of these it is taken the moment after."""
+    lowest = int(_EPHEMERAL.read_text("ascii").split()[0])
+    choices: Sequence[int] = range(max(_LOWEST_PORT, lowest - _PORTS), lowest) or (0,)
+    for _ in range(_PORT_TRIES):
+        with contextlib.suppress(OSError), socket.create_server(("", random.choice(choices))) as server:  # noqa: S311
+            return int(server.getsockname()[1])
+    raise MinioError("no port is free")

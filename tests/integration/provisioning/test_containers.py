@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import stat
 import subprocess
 import time
@@ -20,7 +19,7 @@ import yaml
 from minio import Minio
 from minio.error import S3Error
 
-from appliance.minio_server import find_minio
+from appliance.minio_server import find_minio, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "provisioning" / "container" / "entry.sh"
@@ -29,13 +28,6 @@ READY_S = 60.0
 STOP_S = 30.0
 """compose.yaml's stop_grace_period."""
 PAUSE_S = 0.2
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 class Host:
