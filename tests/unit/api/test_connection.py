@@ -32,7 +32,9 @@ async def connected(refusals: Refusals) -> tuple[Connection, socket.socket]:
     """A connection and its client's end."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        cast("Connection", request.protocol).begin()
+        connection = cast("Connection", request.protocol)
+        connection.begin()
+        connection.end()
         return web.Response(text="well")
 
     ours, theirs = socket.socketpair()
