@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT))
 sys.modules["tests"] = types.ModuleType("tests")  # a library has left a package of that name among the installed ones
 sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
+import structlog
+
 from appliance.database import Database
 from appliance.media.s3 import S3Store
 from appliance.media.s3_settings import S3Place, read_credentials
@@ -54,6 +56,7 @@ async def work(folder: Path, seed: int, arguments: list[str]) -> None:
 
 
 def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the other is ours
     folder, seed = Path(sys.argv[1]), int(sys.argv[2])
     for _ in sys.stdin:
         seed += 1
