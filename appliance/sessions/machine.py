@@ -88,8 +88,7 @@ class SessionMachine(MachineCore):
             elif not memory.wanted or memory.state in RESTING:
                 self._stand_down(DisconnectReason.STOPPED, None, now)
         elif ending is not None:
-            self._lose(ending.reason, ending.decision.action if ending.decision else Action.NEVER, now)
-            self._settle(ending.decision, now)
+            self._ended(ending.reason, ending.decision, now)
         elif self._live.at is not None:
             self._unexplained = True
             self._fail(DisconnectReason.FOUND_ENDED, now, detail="")
@@ -215,8 +214,7 @@ class SessionMachine(MachineCore):
         self.greeted = self.probing = False
         self._hello_deadline = self._login_deadline = None
         if asked:
-            self._lose(self._end_reason, decision.action if decision else Action.NEVER, now, at=what.at)
-            self._settle(decision, now)
+            self._ended(self._end_reason, decision, now, at=what.at)
             return
         reason, raw = classify_exit(what.status, what.signal, out_of_memory=what.out_of_memory)
         if what.lost:

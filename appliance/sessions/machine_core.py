@@ -128,6 +128,13 @@ class MachineCore:
             if decision.state is SessionState.BANNED:
                 memory.not_before = now.wall + self.reconnect.repair_hold_s
 
+    def _ended(
+        self, reason: DisconnectReason, decision: Decision | None, now: i.Now, *, at: float | None = None
+    ) -> None:
+        """The process that was told to end has ended: what was decided takes effect."""
+        self._lose(reason, decision.action if decision else Action.NEVER, now, at=at)
+        self._settle(decision, now)
+
     def _settle(self, decision: Decision | None, now: i.Now) -> None:
         """No process any more: go on as decided."""
         memory = self.memory
