@@ -95,10 +95,14 @@ class Daemon:
 
     async def begin_pairing(self, session: str, attempt: str) -> LinkAttemptHandle:
         """As soon as there is a fork server: on a busy machine the daemon's start has stopped waiting for it."""
-        async with asyncio.timeout(WAIT_S):
-            while self.service.forks() is None:  # noqa: ASYNC110 (it tells nobody)
-                await asyncio.sleep(0.01)
+        await self.accounted_for()
         return await self.service.begin_pairing(session, attempt)
+
+    async def accounted_for(self, build: str = "") -> None:
+        """Until it has counted the workers of a fork server: of any, or of that build, after it has moved."""
+        async with asyncio.timeout(WAIT_S):
+            while (hello := self.service.forks()) is None or build not in ("", hello.build):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     async def play(self, session: str, **step: Any) -> None:
         text = msgspec.json.encode(Step(**step)).decode()

@@ -38,7 +38,7 @@ async def test_workers_of_the_release_before_are_adopted_and_moved_one_by_one(be
 
     hello = await daemon.fork.exec_in_place(bed.release("2.0"))
     assert (hello.protocol, hello.build) == (PROTOCOL_VERSION, "2.0")
-    await accounted_for(daemon, "2.0")
+    await daemon.accounted_for("2.0")
     assert {(await daemon.service.get(name)).pid for name in NAMES} == set(pids.values()), "nobody has moved yet"
 
     bed.script("anna")
@@ -59,13 +59,6 @@ async def introduced(daemon: Daemon, session: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def accounted_for(daemon: Daemon, build: str) -> None:
-    """Until the daemon has counted the workers of the fork server that has moved."""
-    async with asyncio.timeout(WAIT_S):
-        while (hello := daemon.service.forks()) is None or hello.build != build:  # noqa: ASYNC110 (it tells nobody)
-            await asyncio.sleep(0.01)
-
-
 async def test_a_fork_server_from_the_future_is_not_used(bed: Bed) -> None:
     await begin_with(bed, str(PROTOCOL_VERSION + 1))
     daemon = await bed.daemon()
@@ -82,6 +75,6 @@ async def test_what_does_not_run_is_not_moved(bed: Bed) -> None:
     await daemon.link("anna")
     await daemon.service.stop("anna")
     await daemon.fork.exec_in_place(bed.release("2.0"))
-    await accounted_for(daemon, "2.0")
+    await daemon.accounted_for("2.0")
     assert (await daemon.service.move("anna")).state is SessionState.STOPPED
     assert len(bed.journal("anna", "start")) == 1
