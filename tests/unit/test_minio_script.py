@@ -10,24 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.fake_go import GO
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
     *("sh", "cat", "chmod", "date", "dirname", "env", "flock", "kill", "mkdir", "mktemp", "mv", "rm", "sed", "sleep"),
     *("tail", "timeout", "uname"),
 )
-GO = """\
-#!/bin/sh
-echo "go $*" >>"$CALLS"
-case $1 in
-    version) echo "go version go1.${FAKE_GO_MINOR:-26}.6 linux/amd64" ;;
-    install)
-        if [ -n "${FAKE_GO_ERROR-}" ]; then echo "$FAKE_GO_ERROR" >&2; exit 1; fi
-        printf '#!/bin/sh\\necho built\\n' >"$GOBIN/minio" 2>/dev/null ||
-            { mkdir -p "$GOBIN" && printf '#!/bin/sh\\necho built\\n' >"$GOBIN/minio"; }
-        chmod +x "$GOBIN/minio"
-        ;;
-esac
-"""
 PROGRAM = "#!/bin/sh\n"
 
 
