@@ -24,7 +24,9 @@ class MemoryLimit:
         self._limit = limit
         self._version = 1 if (_V1 / "memory.limit_in_bytes").exists() else 2
         self._root = _V1 if self._version == 1 else _V2
-        self._group = self._root / f"amda-bench-{os.getpid()}"
+        self.name: Final = f"amda-bench-{os.getpid()}"
+        """The group, as the kernel calls it in its log."""
+        self._group = self._root / self.name
         self._back = self._root / _own_group(self._version).lstrip("/") / "cgroup.procs"
         self.killed = 0
         """Processes that the kernel killed for want of memory; final after leaving."""

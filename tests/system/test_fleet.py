@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from appliance.bench.memory_limit import MemoryLimit
 from appliance.sessions.settings import ReconnectSettings
 from tests.system.machine import Machine, eventually, step
-from tests.system.pressure import LEFT, LIMIT_S
+from tests.system.pressure import LEFT, LIMIT_S, NEXT
 from tests.system.server import ONLINE_S, STAGING, Server
 
 SESSIONS = 60
@@ -23,6 +25,8 @@ APPLIANCE_MIB = 1400.0
 BACK_S = ONLINE_S + ReconnectSettings().backoff_cap_s
 """A session that was ended again and again while memory was short may be in the longest of its pauses."""
 OFTEN = "100"
+WORKER = r"amda s\d\d"
+"""A session's process calls itself by its session."""
 
 
 @pytest.mark.timeout(1800)
@@ -45,8 +49,9 @@ def test_sixty_sessions_on_two_gigabytes(published: Path, tmp_path: Path) -> Non
         with step("who goes first when memory runs out"):
             sys.stderr.write(f"{server.check_order_of_deaths(SESSIONS)} … ")
         with step("it runs out: sessions go first, then the object store, and nobody else"):
-            _pressure(server)
-        with step("and comes back: all that are to run are online"):
+            _pressure(server, limit)
+        with step("and comes back: the object store, and all sessions that are to run"):
+            eventually("the object store", lambda: server.machine.unit("amda-minio", "ActiveState") == "active", BACK_S)
             eventually("as many as were left", lambda: _running(server) == {"online": LEFT}, BACK_S)
             sys.stderr.write(f"{len(server.amda('history'))} lost connections … ")
 
@@ -55,7 +60,7 @@ def _running(server: Server) -> Counter[str]:
     return Counter(state for state in server.states().values() if state != "stopped")
 
 
-def _pressure(server: Server) -> None:
+def _pressure(server: Server, limit: MemoryLimit) -> None:
     """On a server the kernel's own count shows that these deaths are nobody's fault, and none is charged. A container
     may have no such count (control groups of version 1 have none), and on a slow machine five deaths come together."""
     machine = server.machine
@@ -63,6 +68,16 @@ def _pressure(server: Server) -> None:
     shutil.copy(Path(__file__).with_name("pressure.py"), machine.path("/srv/amda/pressure.py"))
     press = ("/opt/amda/current/.venv/bin/python", "/srv/amda/pressure.py")
     said = json.loads(machine.run(*press, timeout_s=LIMIT_S + ONLINE_S).stdout)
-    sys.stderr.write(f"{said} ")
-    assert said["order"] == ["worker"] * said["workers"] + ["amda-minio"]
+    killed = _killed_in(limit.name)
+    sys.stderr.write(f"{said}, killed {killed} ")
     assert said["spared"] == ["amda", "amda-sessions", "amda-redis"]
+    sessions = killed[: killed.index("minio")]
+    assert len(set(sessions)) == LEFT
+    assert all(re.fullmatch(WORKER, name) for name in sessions)
+    assert all(name in ("minio", NEXT) or re.fullmatch(WORKER, name) for name in killed)
+
+
+def _killed_in(group: str) -> list[str]:
+    """Names of what the kernel has killed for want of memory in that control group, in its order, from its log."""
+    log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+    return re.findall(rf"oom-kill:.*oom_memcg=/{group},.*,task=(.*),pid=", log)
