@@ -113,6 +113,8 @@ install_all() {
     if [ -n "$move_media" ]; then
         step "media moves"
         move_all_media
+    else
+        tell_of_unmoved
     fi
     summary
 }

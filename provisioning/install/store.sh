@@ -201,6 +201,14 @@ move_all_media() {
     did "moved all media from $before to $after"
 }
 
+# The choice of a store is for the first start. From then on media stays where it is until it is moved.
+tell_of_unmoved() {
+    if [ "$store" = folder ] || [ -n "$dry_run" ]; then return 0; fi
+    case $(media_place) in
+        "media folder "*) note "media still goes to a folder; to move it: $CURRENT/install.sh --move-media" ;;
+    esac
+}
+
 media_place() {
     "$BIN/amda" storage usage --json --config "$ETC/amda.toml" | sed -n 's/.*"store":"\([^"]*\)".*/\1/p'
 }

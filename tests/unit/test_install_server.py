@@ -121,10 +121,10 @@ echo "amda $*" >>"$CALLS"
 if [ -n "${INTERRUPT_AT-}" ] && [ "$(grep -c . "$CALLS")" -eq "$INTERRUPT_AT" ]; then kill -INT 0; fi
 if [ -n "${FAKE_UNWELL-}" ]; then echo redis is away; exit 6; fi
 case "$1 $2" in
-    "storage usage") echo "{\\"store\\":\\"the $(cat "$MACHINE/media" 2>/dev/null || echo folder)\\",\\"used\\":0}" ;;
+    "storage usage") echo "{\\"store\\":\\"$(cat "$MACHINE/media" 2>/dev/null || echo media folder /media)\\"}" ;;
     "storage move")
         if [ -n "${FAKE_MOVE_ERROR-}" ]; then echo "error: $FAKE_MOVE_ERROR" >&2; exit 1; fi
-        echo "$4" >"$MACHINE/media"
+        case $4 in s3) echo S3 bucket media ;; *) echo media folder /media ;; esac >"$MACHINE/media"
         ;;
     *) echo "release      0.1.0, running" ;;
 esac
@@ -535,7 +535,7 @@ def test_one_command_switches_to_an_object_store_later_and_moves_media(server: S
     assert "storage.kind=s3" in server.read("etc/amda/amda.toml")
     move = f"amda storage move --to s3 --config {server.machine}/etc/amda/amda.toml"
     assert server.calls.index("systemctl restart amda.service") < server.calls.index(move), "it knows the new store"
-    assert "media lies in: the s3" in done.stderr
+    assert "media lies in: S3" in done.stderr
     assert "amda storage move --to s3 --remove-old" in done.stderr, "what is deleted is for people to say"
     assert "nothing changed" in server.run(*command, script=current).stderr
     assert "nothing changed" in server.run().stderr
@@ -553,7 +553,18 @@ def test_media_that_cannot_be_moved_is_an_error_with_a_number_and_the_next_run_c
     assert (done.returncode, "error E38: media was not moved" in done.stderr) == (38, True), done.stderr
     assert "2 objects are damaged" in done.stderr
     done = server.run("--move-media")
-    assert (done.returncode, "media lies in: the s3" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "media lies in: S3" in done.stderr) == (0, True), done.stderr
+
+
+def test_an_object_store_chosen_later_says_that_media_is_still_in_the_folder(server: Server) -> None:
+    assert server.run(FAKE_ANSWER="410").returncode == 0
+    program = server.machine.parent / "minio"
+    program.write_text("program")
+    still = f"media still goes to a folder; to move it: {server.machine}/opt/amda/current/install.sh --move-media"
+    assert still in server.run("--minio-binary", str(program)).stderr
+    assert still in server.run().stderr, "as long as it is so"
+    assert still not in server.run("--move-media").stderr
+    assert still not in server.run().stderr
 
 
 def test_media_moves_back_into_a_folder_by_one_command(server: Server) -> None:
@@ -563,7 +574,7 @@ def test_media_moves_back_into_a_folder_by_one_command(server: Server) -> None:
     assert f"{server.machine}/opt/amda/current/install.sh --no-minio --move-media" in done.stderr
     assert not [call for call in server.calls if "move --to folder" in call], "not without being asked"
     done = server.run("--no-minio", "--move-media")
-    assert (done.returncode, "media lies in: the folder" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "media lies in: media folder" in done.stderr) == (0, True), done.stderr
 
 
 def test_dry_run_says_that_media_would_be_moved_and_it_belongs_to_an_installation(server: Server) -> None:
