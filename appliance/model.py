@@ -151,6 +151,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     phone: str | None = None
     detail: str = ""
     """What is particular to this case, for example the code that WhatsApp gave."""
+    next_try_at: float | None = None
+    """When its pause ends, a ban's too; in the past: it waits for its turn. None: it does not pause."""
     pid: int | None = None
     engine: str | None = None
     build: str | None = None

@@ -161,6 +161,7 @@ def _show(view: SessionView, *, as_json: bool) -> None:
         (_("session"), view.id if view.name == view.id else f"{view.id} ({printable(view.name)})"),
         (_("state"), _("{state} since {time}").format(state=known(view.state), time=clock(view.since))),
         (_("meaning"), _meaning(view)),
+        (_("next attempt"), "" if view.next_try_at is None else clock(view.next_try_at)),
         (_("what to do"), known(view.remedy).replace(" ID", f" {view.id}")),
         (_("number"), view.phone or "-"),
         (_("proxy"), view.proxy or ""),

@@ -114,6 +114,11 @@ class FleetGate:
         self.state = BreakerState.OUTDATED
         self._next_canary = now
 
+    def try_now(self, now: float) -> None:
+        """A person asks, or there is another engine: whether it is still refused need not wait for hours."""
+        if self.state is BreakerState.OUTDATED and self.canary is None:
+            self._next_canary = min(self._next_canary, now)
+
     def take(self, now: float) -> Turn:
         """The next session that may start now, if there is one."""
         if self.open:

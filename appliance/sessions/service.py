@@ -25,6 +25,7 @@ from appliance.model_capture import CaptureChange, CaptureView
 from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
 from appliance.protocol import CommandBody, ForkHello, Heartbeat, Reply
 from appliance.sessions import inputs as i
+from appliance.sessions.breaker import BreakerState
 from appliance.sessions.clock import SteadyClock
 from appliance.sessions.link_attempt import LinkAttemptHandle
 from appliance.sessions.linking import DrainCallback, Linking
@@ -178,6 +179,7 @@ class SessionService:
         with self._locks.hold(session, "start"):
             if refusal := runner.machine.refusal(self._wall()):
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
+            self._supervisor.try_now()
             await runner.feed(i.Start())
         return await self.get(session)
 
@@ -197,6 +199,8 @@ class SessionService:
         with self._locks.hold(session, "restart"):
             if refusal := runner.machine.refusal(self._wall()):
                 raise conflict(f"Session {session} cannot be started. {refusal}", remedy_of(runner.row))
+            self._check_would_return(runner)
+            self._supervisor.try_now()
             await runner.feed(i.Restart())
         return await self.get(session)
 
@@ -210,6 +214,7 @@ class SessionService:
                 raise unavailable("The fork server does not answer.", "Try again in a moment.")
             hello = None if runner.process is None else runner.process.hello
             if runner.machine.phase is Phase.RUNNING and hello is not None and hello.build != forks.build:
+                self._supervisor.try_now()
                 await runner.feed(i.Restart(reason=DisconnectReason.MOVED))
         return await self.get(session)
 
@@ -251,6 +256,7 @@ class SessionService:
                 except ProxyError as error:
                     raise invalid("proxy", f"{str(error)[:1].upper()}{str(error)[1:]}.", error.remedy) from error
             if wanted != row.settings:
+                self._check_would_return(runner)
                 await self._registry.set_settings(row, wanted)
                 if runner.machine.phase is Phase.RUNNING:
                     await runner.feed(i.Restart())
@@ -332,6 +338,15 @@ class SessionService:
         if runner is None:
             raise not_found("session", session, "List them: amda session list")
         return runner
+
+    def _check_would_return(self, runner: SessionRunner) -> None:
+        """Raises 409 for a session that is online and could not log in again."""
+        outdated = self._supervisor.gate.state is BreakerState.OUTDATED
+        if outdated and runner.row.memory.state is SessionState.ONLINE:
+            raise conflict(
+                f"Session {runner.row.id} would not come back online: WhatsApp refuses new logins of this engine.",
+                "First: amda upgrade, or amda engine upgrade",
+            )
 
     async def _unlink(self, runner: SessionRunner) -> str | None:
         if not runner.row.memory.linked:

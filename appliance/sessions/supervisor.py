@@ -78,6 +78,7 @@ class Supervisor:
         self._daemon = uuid.uuid4().hex[:8]
         self._processes: dict[int, WorkerProcess] = {}
         self._fork_pid: int | None = None
+        self._fork_build: str | None = None
         self._pump_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[None]] = set()
@@ -140,6 +141,11 @@ class Supervisor:
     async def configure_all(self) -> None:
         """Tell every process what to capture from now on."""
         await asyncio.gather(*(self.configure(process) for process in self._processes.values()))
+
+    def try_now(self) -> None:
+        """Whoever asks next may find out whether the engine is still refused."""
+        self.gate.try_now(self.clock.at())
+        self._pump_wanted.set()
 
     # ---- runner.Fleet -----------------------------------------------------------------------------------------------
 
@@ -211,7 +217,8 @@ class Supervisor:
         try:
             await check_proxy(usable_proxy(self.settings, url))
         except ProxyError as error:
-            raise SpawnError(str(error), proxy=True) from error
+            remedy = error.remedy.replace(" ID ", f" {row.id} ")
+            raise SpawnError(f"{error}. {remedy}", proxy=True) from error
 
     async def deliver(self, session: str, store: str, event: Event) -> None:
         for callback in self.event_callbacks:
@@ -292,6 +299,9 @@ class Supervisor:
                 await process.wait_death()
                 await self._died(process, None)
         self._fork_pid = hello.pid
+        if self._fork_build not in (None, hello.build):
+            self.try_now()
+        self._fork_build = hello.build
         adopted = {worker.session: worker for worker in listed if self._is_current(worker)}
         for worker in listed:
             if worker.pid not in self._processes and adopted.get(worker.session) is not worker:

@@ -91,6 +91,7 @@ def view_of(
         node_id=row.node_id,
         phone=None if row.phone is None else mask_phone(row.phone),
         detail=detail,
+        next_try_at=max(filter(None, (memory.retry_at, memory.not_before)), default=None),
         pid=None if alive is None else alive.pid,
         engine=None if alive is None or alive.hello is None else alive.hello.engine,
         build=None if alive is None or alive.hello is None else alive.hello.build,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from appliance.model import SessionState
+from appliance.problems import ProblemError
 from appliance.protocol import Signal, SignalKind
 from tests.integration.sessions.conftest import WAIT_S, Bed, Daemon
 
@@ -68,4 +71,27 @@ async def test_an_outdated_engine_stops_everybody_until_a_canary_gets_through(be
     for name in NAMES:
         bed.script(name)
     await daemon.reaches(first, S.ONLINE)
+    await daemon.reaches(second, S.ONLINE)
+
+
+async def test_while_an_engine_is_refused_a_person_need_not_wait_and_takes_nobody_offline(bed: Bed) -> None:
+    hours = {"AMDA_FLEET_OUTDATED_CANARY_BASE_S": "7200", "AMDA_FLEET_OUTDATED_CANARY_CAP_S": "7200"}
+    daemon = await bed.daemon(**SETTINGS | hours)
+    first, second = NAMES[:2]
+    await daemon.link(first)
+    await daemon.link(second)
+    bed.script(first, connect=False, at_start=[Signal(kind=K.CLIENT_OUTDATED, code=405)])
+    await daemon.play(first, signals=[Signal(kind=K.CLIENT_OUTDATED, code=405)])
+    await daemon.reaches(first, S.OUTDATED)
+    with pytest.raises(ProblemError) as refused:
+        await daemon.service.restart(second)
+    assert "would not come back online" in str(refused.value)
+    assert (await daemon.service.get(second)).state is S.ONLINE
+    await daemon.service.start(first)
+    await daemon.reaches(first, S.CONNECTING)
+    await daemon.reaches(first, S.OUTDATED)
+    bed.script(first)
+    await daemon.service.start(first)
+    await daemon.reaches(first, S.ONLINE)
+    await daemon.service.restart(second)
     await daemon.reaches(second, S.ONLINE)

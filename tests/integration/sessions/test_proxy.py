@@ -74,6 +74,7 @@ async def stays_away_while_the_proxy_is(rig: Rig, account: str, proxy: LoopbackP
                 break
     assert view.state is S.RECONNECTING
     assert f"{proxy.shown} cannot be reached: connection refused" in view.detail
+    assert f"See to it that the proxy runs, or set another: amda session set {view.id} --proxy" in view.detail
     assert not await rig.staging.journal(after=before, kinds=[ct.JournalKind.LOGIN], account=account)
     proxy.denying = True
     await proxy.start()

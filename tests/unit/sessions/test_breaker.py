@@ -191,10 +191,31 @@ def test_a_new_daemon_tries_an_outdated_engine_at_once() -> None:
     assert gate.take(NOW).wanted
 
 
+def test_who_asks_need_not_wait_for_hours_to_know_whether_an_engine_is_still_refused() -> None:
+    gate = FleetGate(SETTINGS)
+    gate.lost("a", R.OUTDATED, 10, NOW, 0.0)
+    gate.ask("b")
+    gate.try_now(NOW + 1)
+    assert gate.take(NOW + 1).session == "b"
+    gate.ask("c")
+    gate.try_now(NOW + 1)
+    assert gate.take(NOW + 1).session is None, "one at a time"
+    gate.lost("b", R.OUTDATED, 10, NOW + 2, 0.0)
+    assert gate.take(NOW + 2).session is None, "and then as before"
+
+
+def test_an_outage_is_not_tried_oftener_because_somebody_asks() -> None:
+    gate = FleetGate(SETTINGS)
+    outage(gate)
+    due = gate.wake_at()
+    gate.try_now(NOW)
+    assert gate.wake_at() == due
+
+
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["ask", "cancel", "lost", "login", "outdated", "forget", "take"]),
+            st.sampled_from(["try", "ask", "cancel", "lost", "login", "outdated", "forget", "take"]),
             st.integers(0, 7),
             st.floats(0, 20),
             st.floats(0, 1, exclude_max=True),
@@ -209,6 +230,8 @@ def test_never_a_rush_and_never_two_canaries(steps: list[tuple[str, int, float, 
         now += pause
         session = f"s{number}"
         match what:
+            case "try":
+                gate.try_now(now)
             case "ask":
                 gate.ask(session)
             case "cancel":

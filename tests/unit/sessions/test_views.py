@@ -37,3 +37,10 @@ def test_linking_is_what_matters_where_no_login_works(state: SessionState, linki
 def test_a_login_that_works_or_is_on_its_way_matters_more(state: SessionState) -> None:
     view = view_of(_row(state), None, 0, Shown(SessionState.PAIRING, 20.0))
     assert (view.state, view.since, view.detail) == (state, 10.0, "as it was")
+
+
+@pytest.mark.parametrize(("retry", "ban", "shown"), [(None, None, None), (30.0, None, 30.0), (30.0, 90.0, 90.0)])
+def test_when_it_goes_on_by_itself(retry: float | None, ban: float | None, shown: float | None) -> None:
+    row = _row(SessionState.COOLING)
+    row.memory.retry_at, row.memory.not_before = retry, ban
+    assert view_of(row, None, 0).next_try_at == shown
