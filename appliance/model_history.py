@@ -127,6 +127,7 @@ class UptimeStrip(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlertRule(enum.StrEnum):
     DISCONNECTION_RATE = "disconnection_rate"
+    OFFLINE = "offline"
     UNSTABLE = "unstable"
     NEEDS_PAIRING = "needs_pairing"
     REPLACED = "replaced"
@@ -139,6 +140,7 @@ class AlertRule(enum.StrEnum):
     STORAGE = "storage"
     REDIS = "redis"
     SETTINGS = "settings"
+    LEASE = "lease"
     WEBHOOKS = "webhooks"
     QUOTA = "quota"
     PAIRING_RATE = "pairing_rate"

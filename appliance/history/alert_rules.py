@@ -43,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     storage: str | None = None
     redis: str | None = None
     settings: str | None = None
+    lease: str | None = None
     webhooks: str | None = None
     storage_share: float | None = None
     linked: int = 0
@@ -73,6 +74,12 @@ RULES: Final[dict[AlertRule, Rule]] = {
         severity=_P,
         meaning="Many sessions lost their connection at the same time.",
         remedy="Look at the machine's network, then at amda history --stats; the sessions come back by themselves.",
+    ),
+    AlertRule.OFFLINE: Rule(
+        severity=_W,
+        meaning="A session has not got through to WhatsApp for a quarter of an hour; it goes on trying.",
+        remedy="See why: amda session show ID",
+        hold_s=900.0,  # longer than any pause between two attempts
     ),
     AlertRule.UNSTABLE: Rule(
         severity=_W,
@@ -115,6 +122,11 @@ RULES: Final[dict[AlertRule, Rule]] = {
         remedy="See what is wrong: amda status; a daemon that starts with this file would refuse it.",
         hold_s=30.0,  # who edits by hand may save twice
     ),
+    AlertRule.LEASE: Rule(
+        severity=_P,
+        meaning="Another machine has taken over the sessions, or the place of the backups.",
+        remedy="See which, and what to do: amda status",
+    ),
     AlertRule.WEBHOOKS: Rule(
         severity=_W,
         meaning="A webhook's receiver takes nothing, or has said that it is gone.",
@@ -146,14 +158,14 @@ STATE_RULES: Final[dict[SessionState, AlertRule]] = {
     SessionState.COOLING: AlertRule.COOLING,
     SessionState.FAILED: AlertRule.CRASH_LOOP,
 }
-_BY_STATE: Final = frozenset(STATE_RULES.values())
+_BY_STATE: Final = frozenset({*STATE_RULES.values(), AlertRule.OFFLINE})
+_AWAY: Final = frozenset({SessionState.CONNECTING, SessionState.RECONNECTING, SessionState.DEGRADED})
+"""It should be online, and tries to be."""
 _ON_THE_WAY: Final = frozenset(
     {
         SessionState.QUEUED,
         SessionState.PAIRING,
-        SessionState.CONNECTING,
-        SessionState.RECONNECTING,
-        SessionState.DEGRADED,
+        *_AWAY,
     }
 )
 """Neither well nor in trouble yet: what was alarming before is not over until the session is online."""
@@ -181,6 +193,8 @@ class Fate(enum.StrEnum):
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     conditions: dict[Key, Condition]
     facts: Facts
+    many_away: bool = False
+    """So many sessions try to be online that it would be alarming if they had all been lost just now."""
 
     def fate(self, key: Key) -> Fate:
         """Of an alert whose key has no condition."""
@@ -191,8 +205,11 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
                 AlertRule.STORAGE: self.facts.storage is None,
                 AlertRule.REDIS: self.facts.redis is None,
                 AlertRule.SETTINGS: self.facts.settings is None,
+                AlertRule.LEASE: self.facts.lease is None,
                 AlertRule.WEBHOOKS: self.facts.webhooks is None,
                 AlertRule.QUOTA: self.facts.storage_share is None,
+                AlertRule.DISCONNECTION_RATE: self.many_away,
+                AlertRule.OUTDATED: self._nobody_knows_yet(),
             }
             return Fate.UNDECIDED if unknown.get(rule, False) else Fate.WELL
         session = next((one for one in self.facts.sessions if one.id == name), None)
@@ -202,26 +219,41 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             return Fate.WELL
         return Fate.UNDECIDED if session.state in _ON_THE_WAY else Fate.GONE
 
+    def _nobody_knows_yet(self) -> bool:
+        """Whether somebody tries to log in, and nobody is."""
+        states = {one.state for one in self.facts.sessions}
+        return bool(states & _AWAY) and SessionState.ONLINE not in states
+
 
 def evaluate(facts: Facts, settings: AlertSettings) -> Findings:
     """All that is alarming now."""
     found: dict[Key, Condition] = {}
-    _appliance(found, facts, settings)
+    active = sum(one.state not in (SessionState.NEW, SessionState.STOPPED) for one in facts.sessions)
+    away = [one for one in facts.sessions if one.state in _AWAY]
+    many_away = _are_many(len(away), active, settings)
+    _appliance(found, facts, settings, active)
     for session in facts.sessions:
         _session(found, session, facts, settings)
-    return Findings(conditions=found, facts=facts)
+    if many_away:
+        _add(found, AlertRule.OFFLINE, "", f"{len(away)} of {active} sessions try to get through to WhatsApp")
+    else:
+        for session in away:
+            _add(found, AlertRule.OFFLINE, session.id, session.detail or RULES[AlertRule.OFFLINE].meaning)
+    return Findings(conditions=found, facts=facts, many_away=many_away)
+
+
+def _are_many(number: int, active: int, settings: AlertSettings) -> bool:
+    return number >= settings.rate_minimum and 100 * number >= settings.rate_percent * active
 
 
 def _add(found: dict[Key, Condition], rule: AlertRule, session: str, text: str, number: int = 0) -> None:
     found[rule, session] = Condition(severity=RULES[rule].severity, text=text, number=number)
 
 
-def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSettings) -> None:
-    active = sum(one.state not in (SessionState.NEW, SessionState.STOPPED) for one in facts.sessions)
-    percent = 100 * facts.lost_sessions / active if active else 0.0
-    if facts.lost_sessions >= settings.rate_minimum and percent >= settings.rate_percent:
+def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSettings, active: int) -> None:
+    if active and _are_many(facts.lost_sessions, active, settings):
         text = f"{facts.lost_sessions} of {active} sessions lost their connection within {settings.rate_minutes:g} min"
-        _add(found, AlertRule.DISCONNECTION_RATE, "", text, round(percent))
+        _add(found, AlertRule.DISCONNECTION_RATE, "", text, round(100 * facts.lost_sessions / active))
     outdated = sum(one.state is SessionState.OUTDATED for one in facts.sessions)
     if outdated:
         _add(found, AlertRule.OUTDATED, "", f"WhatsApp refuses the engine's version ({outdated} sessions)")
@@ -233,6 +265,8 @@ def _appliance(found: dict[Key, Condition], facts: Facts, settings: AlertSetting
         _add(found, AlertRule.REDIS, "", facts.redis)
     if facts.settings:
         _add(found, AlertRule.SETTINGS, "", facts.settings)
+    if facts.lease:
+        _add(found, AlertRule.LEASE, "", facts.lease)
     if facts.webhooks:
         _add(found, AlertRule.WEBHOOKS, "", facts.webhooks)
     attempts = facts.linked + facts.not_linked

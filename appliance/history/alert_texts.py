@@ -19,6 +19,7 @@ NAMES_MAX: Final = 8
 """So many sessions are named; a message about sixty is not read to its end."""
 _TITLES: Final[dict[AlertRule, str]] = {
     AlertRule.DISCONNECTION_RATE: "many disconnections",
+    AlertRule.OFFLINE: "does not get through",
     AlertRule.UNSTABLE: "unstable session",
     AlertRule.NEEDS_PAIRING: "needs pairing",
     AlertRule.REPLACED: "replaced by another copy",
@@ -31,6 +32,7 @@ _TITLES: Final[dict[AlertRule, str]] = {
     AlertRule.STORAGE: "storage unhealthy",
     AlertRule.REDIS: "Redis unhealthy",
     AlertRule.SETTINGS: "settings file unusable",
+    AlertRule.LEASE: "taken over elsewhere",
     AlertRule.WEBHOOKS: "webhooks fail",
     AlertRule.QUOTA: "storage nearly full",
     AlertRule.PAIRING_RATE: "linking fails often",

@@ -33,6 +33,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     storage: str | None = None
     redis: str | None = None
     settings: str | None = None
+    lease: str | None = None
     webhooks: str | None = None
     storage_share: float | None = None
     """Part of the appliance's storage quota that is used."""
@@ -66,9 +67,10 @@ def live_source(
         return Live(
             sessions=await sessions.list(),
             fork_server=trouble.get("forkserver", ""),
-            storage=trouble.get("media", ""),
+            storage=trouble.get("media") or trouble.get("disk", ""),
             redis=trouble.get("redis", ""),
             settings=trouble.get("settings", ""),
+            lease=trouble.get("lease", ""),
             storage_share=used.share,
             session_storage_share=used.sessions,
         )
@@ -117,6 +119,7 @@ async def gather(
         storage=live.storage,
         redis=live.redis,
         settings=live.settings,
+        lease=live.lease,
         webhooks=live.webhooks,
         storage_share=live.storage_share,
         linked=linked,

@@ -91,5 +91,15 @@ def test_remedies_name_commands_that_exist() -> None:
     assert {command for command in unknown if " " not in command} <= COMING, "in prose, any word may follow a command"
 
 
+def test_remedies_of_prometheus_name_commands_that_exist() -> None:
+    """Here a command ends with its line or at a comma, so that a second word is one of its own."""
+    rules = (ROOT / "provisioning" / "monitoring" / "alerts.yaml").read_text()
+    named = re.findall(r"remedy: amda ([a-z]+)(?: ([a-z]+))?(?=[,;\n])", rules)
+    assert named
+    for name, below in named:
+        assert name in commands(), name
+        assert not below or below in (commands()[name] or ()), f"{name} {below}"
+
+
 def test_changelog_knows_this_version() -> None:
     assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -9,6 +9,7 @@ from appliance.history.alert_texts import _PERSON, _TITLES
 from appliance.history.settings import AlertSettings
 from appliance.model import SessionState
 from appliance.model_history import AlertRule, AlertSeverity, Language
+from appliance.sessions.settings import ReconnectSettings
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -63,8 +64,9 @@ def test_single_figures() -> None:
     assert rules_of(one(crashes=3)) == {(AlertRule.CRASH_LOOP, "a")}
     assert rules_of(one(storage_share=0.95)) == {(AlertRule.QUOTA, "a")}
     assert rules_of(Facts(now=NOW, storage_share=0.95)) == {(AlertRule.QUOTA, "")}
-    broken = Facts(now=NOW, storage="disk full", redis="away", fork_server="away", settings="not TOML", webhooks="gone")
-    assert rules_of(broken) == {
+    away = {"redis": "away", "fork_server": "away", "webhooks": "gone", "lease": "taken"}
+    assert rules_of(Facts(now=NOW, storage="disk full", settings="not TOML", **away)) == {
+        (AlertRule.LEASE, ""),
         (AlertRule.WEBHOOKS, ""),
         (AlertRule.SETTINGS, ""),
         (AlertRule.STORAGE, ""),
@@ -103,6 +105,27 @@ def test_a_phone_that_is_away_first_concerns_its_owner_then_the_operators() -> N
 )
 def test_trouble_of_a_session_is_over_only_when_it_is_online(state: SessionState, fate: Fate) -> None:
     assert evaluate(one(state), SETTINGS).fate((AlertRule.NEEDS_PAIRING, "a")) is fate
+
+
+def test_who_does_not_get_through_is_told_one_by_one_and_many_together() -> None:
+    few = fleet(57) + tuple(SessionFacts(id=name, state=SessionState.RECONNECTING) for name in "abc")
+    assert rules_of(Facts(now=NOW, sessions=few)) == {(AlertRule.OFFLINE, name) for name in "abc"}
+    many = Facts(now=NOW, sessions=fleet(60, SessionState.CONNECTING))
+    assert rules_of(many) == {(AlertRule.OFFLINE, "")}
+    assert RULES[AlertRule.OFFLINE].hold_s > ReconnectSettings().backoff_cap_s
+
+
+def test_many_disconnections_are_not_over_because_nobody_gets_far_enough_to_be_lost_again() -> None:
+    key = (AlertRule.DISCONNECTION_RATE, "")
+    assert evaluate(Facts(now=NOW, sessions=fleet(60, SessionState.RECONNECTING)), SETTINGS).fate(key) is Fate.UNDECIDED
+    assert evaluate(Facts(now=NOW, sessions=fleet(60)), SETTINGS).fate(key) is Fate.WELL
+
+
+def test_an_engine_is_not_well_because_somebody_tries_it() -> None:
+    key = (AlertRule.OUTDATED, "")
+    assert evaluate(one(SessionState.CONNECTING), SETTINGS).fate(key) is Fate.UNDECIDED
+    assert evaluate(one(), SETTINGS).fate(key) is Fate.WELL
+    assert evaluate(one(SessionState.STOPPED), SETTINGS).fate(key) is Fate.WELL
 
 
 def test_fate_of_what_is_not_known() -> None:
