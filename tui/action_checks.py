@@ -59,5 +59,14 @@ def can_restart(situation: Situation) -> str:
     return "" if any(view.wanted for view in situation.targets) else _("It does not run: start it (s).")
 
 
-_AGAIN: Final = frozenset({SessionState.COOLING, SessionState.REPLACED, SessionState.FAILED, SessionState.BANNED})
-"""States in which a start is a new try although the session is wanted."""
+_AGAIN: Final = frozenset(
+    {
+        SessionState.RECONNECTING,
+        SessionState.COOLING,
+        SessionState.REPLACED,
+        SessionState.FAILED,
+        SessionState.BANNED,
+        SessionState.OUTDATED,
+    }
+)
+"""States in which a start is a new try, or the next one at once, although the session is wanted."""

@@ -242,7 +242,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         keys=("e",),
         shown="e",
         label=N_("reason"),
-        help=N_("Only the most frequent reason, or all again."),
+        help=N_("Only one reason, the most frequent first; after the last all again."),
         places=(Place.HISTORY,),
         rank=3,
     ),

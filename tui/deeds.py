@@ -78,7 +78,14 @@ class Deeds:
         if typed != view.id:
             self._app.say(_("Not removed: that was not its name."), Tone.WARN)
             return
-        await self._each([view], lambda api, one: api.remove_session(one.id), _("Removed: {names}"))
+        removed = await self._app.change(lambda api: api.remove_session(view.id), "")
+        if removed is not None:
+            done = _("Removed: {names}").format(names=view.name)
+            if removed.note is None:
+                self._app.say(done, Tone.OK)
+            else:
+                why = _("Its device could not be unlinked: {why}").format(why=known(removed.note))
+                self._app.say(f"{done}. {why}", Tone.WARN)
 
     async def new(self) -> None:
         from tui.screens.overlay import Ask
@@ -99,7 +106,8 @@ class Deeds:
 
         (view,) = self._app.page.targets()
         linked = view.phone is not None and view.state not in (SessionState.NEW, SessionState.NEEDS_PAIRING)
-        text = _("It is linked and works. Link it anew?")
+        works = view.state is SessionState.ONLINE
+        text = _("It is linked and works. Link it anew?") if works else _("It has a login already. Link it anew?")
         if linked and not await self._sure(_("Pair again?"), text, [view], _("link it anew")):
             return
         text = _("Number of the phone, with country code. Leave it empty for a QR code.")
@@ -137,7 +145,7 @@ class Deeds:
                 await self._app.ask(lambda api, one=view: call(api, one))  # type: ignore[misc]
                 names.append(view.name)
             except ClientError as error:
-                refused.append(f"{view.name}: {known(str(error))}")
+                refused.append(f"{view.name}: {known(str(error))} {known(error.remedy)}".strip())
         if refused:
             self._app.say("; ".join(refused), Tone.BAD)
         elif names:

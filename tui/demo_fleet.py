@@ -375,7 +375,7 @@ class Fleet:
             raw="",
             uptime_s=uptime,
             connected_at=at - uptime,
-            decision="redial" if back else "stop",
+            decision="redial" if back else "never",
             charged=False,
             back_at=back,
             recovery_s=None if back is None else back - at,

@@ -57,6 +57,8 @@ class HistoryPage(Page):
         self._stats: HistoryStats | None = None
         self._range = "yesterday"
         self._reason: str | None = None
+        self._reasons: list[str] = []
+        """All that there are; while one is chosen, no other is in the statistics."""
         self._order, self._reverse = "most", False
         self._cursor: str | None = None
         self._top = 0
@@ -76,7 +78,10 @@ class HistoryPage(Page):
 
     async def load(self) -> None:
         since = RANGES[self._range][1](self.tui.clock())
-        self._stats = await self.tui.ask(lambda api: api.history_stats(reason=self._reason, since=since))
+        reason = self._reason
+        self._stats = await self.tui.ask(lambda api: api.history_stats(reason=reason, since=since))
+        if reason is None:
+            self._reasons = [one.reason for one in self._stats.by_reason]
 
     def targets(self) -> list[SessionView]:
         known = self.tui.scene.store.sessions
@@ -141,12 +146,8 @@ class HistoryPage(Page):
 
     def _next_reason(self) -> None:
         """All, then one after the other."""
-        if self._stats is None:
-            return
-        known: list[str | None] = [None, *(reason.reason for reason in self._stats.by_reason)]
-        if self._reason is not None:  # only one is known while it is chosen
-            known = [None]
-        self._reason = known[1] if len(known) > 1 else None
+        after = 0 if self._reason is None else self._reasons.index(self._reason) + 1
+        self._reason = self._reasons[after] if after < len(self._reasons) else None
         self.tui.load(self)
 
     # ---- how it looks

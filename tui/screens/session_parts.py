@@ -20,6 +20,10 @@ CATEGORIES: Final = {
 }
 
 
+_NOT_AGAIN: Final = frozenset({"never", "fail"})
+"""Decisions after which nothing is tried until somebody acts."""
+
+
 def heading(title: str, scene: Scene, width: int) -> Line:
     return rule(width, scene.glyphs, title)
 
@@ -38,6 +42,8 @@ def headline(view: SessionView, scene: Scene, width: int) -> list[Line]:
     pen.put("  " + _("for {time}").format(time=age(scene.now - view.since)), Tone.DIM)
     lines = [pen.line(width)]
     told = [known(view.meaning), known(view.detail) if view.detail not in view.meaning else ""]
+    if view.next_try_at is not None and view.next_try_at > scene.now:
+        told.append(_("The next attempt is in {time}.").format(time=age(view.next_try_at - scene.now)))
     lines += [Pen().put(f"   {text}").line(width) for text in wrapped(" ".join(filter(None, told)), width - 4)]
     done = todo(view, width - 6)
     if done:
@@ -90,8 +96,8 @@ def loss_line(row: Disconnection, scene: Scene, width: int) -> Line:
     back: Span
     if row.back_at is not None:
         back = (_("back after {time}").format(time=duration(row.recovery_s)), Tone.OK)
-    elif row.decision == "stop":
-        back = (_("stopped"), Tone.BAD)
+    elif row.decision in _NOT_AGAIN:
+        back = (_("not tried again"), Tone.BAD)
     else:
         back = (_("not yet back"), Tone.WARN)
     code = f" ({row.code})" if row.code else ""

@@ -43,6 +43,8 @@ def test_every_action_is_done_by_somebody() -> None:
         ("start", SessionState.ONLINE, {}, "running"),
         ("start", SessionState.COOLING, {}, ""),
         ("start", SessionState.STOPPED, {}, ""),
+        ("start", SessionState.OUTDATED, {}, ""),
+        ("start", SessionState.RECONNECTING, {}, ""),
         ("start", SessionState.NEEDS_PAIRING, {}, "pair it first"),
         ("stop", SessionState.ONLINE, {}, ""),
         ("stop", SessionState.STOPPED, {}, "does not run"),

@@ -7,9 +7,9 @@ from typing import Self
 
 import pytest
 
-from appliance.client import NotRunningError
-from appliance.model import EventView, SessionState
-from appliance.model_api import Scope
+from appliance.client import ClientError, NotRunningError
+from appliance.model import EventView, SessionState, SessionView
+from appliance.model_api import Removed, Scope
 from tests.unit.tui.facts import NOW
 from tests.unit.tui.rig import StillApi, heard, picture, running, until
 from tui.demo_fleet import Fleet
@@ -116,6 +116,45 @@ async def test_removing_needs_the_name() -> None:
         await until(pilot, lambda: "Remove Cheikh" in picture(app))
         await pilot.press(*"s003", "enter")
         await until(pilot, lambda: "s003" not in api.fleet.members)
+
+
+class Linked(StillApi):
+    """Whose devices cannot be unlinked, and whose sessions cannot be started."""
+
+    async def remove_session(self, session: str, *, purge: bool = False) -> Removed:
+        await super().remove_session(session, purge=purge)
+        return Removed(session=session, purged=purge, note="it is not online; remove it on the phone")
+
+    async def start_session(self, session: str) -> SessionView:
+        raise ClientError(f"Session {session} cannot be started.", "Link it first.")
+
+
+async def test_a_device_that_is_still_in_the_phone_s_list_is_told() -> None:
+    async with running(api=Linked(Fleet(60, now=NOW), step_s=0.05), size=(200, 50)) as (app, pilot, _api):
+        await pilot.press("D")
+        await until(pilot, lambda: "Remove Cheikh" in picture(app))
+        await pilot.press(*"s003", "enter")
+        told = "Removed: Cheikh. Its device could not be unlinked: it is not online; remove it on the phone"
+        await until(pilot, lambda: told in picture(app))
+
+
+async def test_a_refusal_comes_with_its_remedy() -> None:
+    api = Linked(Fleet(60, now=NOW), step_s=0.05)
+    await api.stop_session("s001")
+    async with running(api=api, size=(200, 50)) as (app, pilot, _api):
+        await pilot.press("slash", *"awa", "enter", "s")
+        await until(pilot, lambda: "Awa: Session s001 cannot be started. Link it first." in picture(app))
+
+
+async def test_linking_anew_does_not_call_well_what_does_not_work() -> None:
+    async with running() as (app, pilot, api):
+        await pilot.press("slash", *"awa", "enter", "p")
+        await until(pilot, lambda: "It is linked and works. Link it anew?" in picture(app))
+        await pilot.press("escape")
+        await api.stop_session("s001")
+        await until(pilot, lambda: "■ Awa" in picture(app))
+        await pilot.press("p")
+        await until(pilot, lambda: "It has a login already. Link it anew?" in picture(app))
 
 
 async def test_paused_stands_still_and_says_so() -> None:

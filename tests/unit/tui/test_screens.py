@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model import PairingState, PairingView, PairMethod, SessionState
-from appliance.model_history import HourCount
+from appliance.model_history import HourCount, ReasonCount
 from appliance.model_storage import JobState, PruneRequest, StorageJob
+from appliance.sessions.policy import Action
 from appliance.sessions.reasons import DisconnectReason
 from tests.unit.tui.facts import NOW, scene_of, session
-from tests.unit.tui.rig import Run, picture, running, until
+from tests.unit.tui.rig import Run, StillApi, picture, running, until
 from tui.actions import Place
 from tui.app import AmdaTui
 from tui.bigtype import HEIGHT, dots, halves, large
+from tui.demo_fleet import Fleet
 from tui.paint import PLAIN_GLYPHS, RICH_GLYPHS, Ground, Tone, width_of
 from tui.screens import pairing
 from tui.screens.history import hour_chart
 from tui.screens.session import TITLES, SessionPage
+from tui.screens.session_parts import loss_line
 from tui.screens.storage_prune import ended
 from tui.words import REASONS
 
@@ -192,18 +197,43 @@ async def test_most_disconnections_since_yesterday_in_one_key() -> None:
         await until(pilot, lambda: app.place is Place.SESSION and "● Thérèse" in picture(app))
 
 
+def only(app: AmdaTui) -> str | None:
+    """The reason that is chosen, as it is shown."""
+    found = re.search(r"only: (.+)", picture(app))
+    return found and found[1].strip()
+
+
+async def there_are(api: StillApi) -> list[ReasonCount]:
+    return (await api.history_stats(since=NOW - 7 * 86_400)).by_reason
+
+
 async def test_range_reason_and_filter() -> None:
-    async with running() as (app, pilot, _api):
+    async with running() as (app, pilot, api):
         await pilot.press("4")
         await until(pilot, lambda: "since yesterday" in picture(app))
         await pilot.press("w")
         await until(pilot, lambda: "last 7 days" in picture(app))
         await pilot.press("e")
         await until(pilot, lambda: "only: network closed" in picture(app))
+        seen = []
+        while (reason := only(app)) is not None:
+            seen.append(reason)
+            await pilot.press("e")
+            await until(pilot, lambda before=reason: only(app) != before)  # type: ignore[misc]
+        assert len(set(seen)) == len(seen) == len(await there_are(api)), "each once, then all again"
+        await pilot.press("e")
+        await until(pilot, lambda: only(app) == seen[0])
         await pilot.press("slash", *"aw", "enter")
         await until(pilot, lambda: "/ aw" in picture(app))
         await pilot.press("escape")
         await until(pilot, lambda: "only:" not in picture(app))
+
+
+@pytest.mark.parametrize("decision", Action)
+def test_a_loss_after_which_nobody_tries_again_says_so(decision: Action) -> None:
+    row = msgspec.structs.replace(Fleet(60, now=NOW).ledger[0], decision=decision.value, back_at=None)
+    told = "not tried again" if decision in (Action.NEVER, Action.FAIL) else "not yet back"
+    assert told in loss_line(row, scene_of(), 120).text
 
 
 @given(st.lists(st.integers(0, 500), max_size=800), st.sampled_from([56, 76, 100, 196]), st.sampled_from([3, 5]))
