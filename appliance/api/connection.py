@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
 LINGER_S: Final = 1.0
 """What is left of a refused body is thrown away for this long, so that the client can read why; then it is cut."""
+LINGER_BYTES: Final = 64 << 20
+"""The same as an amount: one that sends gigabytes in a second would take all of a core for it."""
 
 
 class Connection(web.RequestHandler):
     """`spoken` is called when a request has come, `released` when the connection has ended."""
 
     __slots__ = (
-        *("_audit", "_busy", "_header_timer", "_released", "_settings", "_spoken", "_stall_timer"),
+        *("_audit", "_busy", "_header_timer", "_released", "_settings", "_spoken", "_stall_timer", "_surplus"),
         *("endless", "peer", "token"),
     )
 
@@ -61,6 +63,8 @@ class Connection(web.RequestHandler):
         self._spoken = spoken
         self._released = released
         self._busy = False
+        self._surplus = 0
+        """Bytes since the last request was answered."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +72,7 @@ class Connection(web.RequestHandler):
         """A request has arrived with all its headers."""
         self._spoken()
         self._busy = True
+        self._surplus = 0
         self._header_timer = _stop(self._header_timer)
 
     def end(self) -> None:
@@ -94,6 +99,11 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if not self._busy:
+            self._surplus += len(data)
+            if self._surplus > LINGER_BYTES:
+                self.cut("body_too_large")
+                return
         if self._messages:  # whole; `begin` may come late where the event loop is held up, and the timer before it
             self._header_timer = _stop(self._header_timer)
         elif not self._busy and self._header_timer is None:

@@ -14,6 +14,8 @@ import pytest
 import pytest_asyncio
 
 from appliance.api.audit_log import REFUSALS_TOGETHER
+from appliance.api.connection import LINGER_BYTES
+from appliance.api.limiters import WINDOW_S
 from appliance.model import Problem
 from appliance.model_api import Scope
 from tests.integration.api.daemon_process import MIB, DaemonProcess, running
@@ -21,6 +23,8 @@ from tests.integration.api.daemon_process import MIB, DaemonProcess, running
 GROWTH = 48 * MIB
 """What the daemon may grow under attack: its caches and the buffers of hundreds of connections."""
 PATIENCE_S = 20.0
+SWALLOWED = 2 * LINGER_BYTES
+"""Buffers of the kernel on both sides included."""
 TEN_GB = 10 << 30
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +34,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
     """One with short bounds for all of them: after each attack it has to be as it was."""
     folder = tmp_path_factory.mktemp("daemon")
-    async with running(folder, header_s="1", body_s="1", stall_s="2", connections="300", record_s="0.1") as started:
+    async with running(folder, header_s="4", body_s="1", stall_s="2", connections="300", record_s="0.1") as started:
         yield started
 
 
@@ -100,7 +104,7 @@ async def test_headers_that_trickle_in_end_the_connection(daemon: DaemonProcess)
             return await trickle()
         return 0.0
 
-    assert max(await asyncio.gather(*(swallowed() for _ in range(100)))) < 8
+    assert max(await asyncio.gather(*(swallowed() for _ in range(100)))) < 20
     entries = await daemon.refused("slow_header", "127.4.0.1", 100)
     assert sum(entry.count for entry in entries) == 100
     await still_well(daemon, before)
@@ -132,7 +136,7 @@ async def test_a_body_of_ten_gigabytes_is_refused_at_once(daemon: DaemonProcess)
             status, problem = await answer(reader)
             assert (status, problem.title) == (413, "Body too large")
             assert "limits.request_bytes" in problem.remedy
-            assert await sending < TEN_GB // 4, "it is cut, not read to its end"
+            assert await sending < SWALLOWED, "it is cut, not read to its end"
     await daemon.refused("body_too_large", "127.0.0.1")
     entries = [one for one in (await daemon.client.audit()).items if one.action == "sessions_create"]
     assert (entries[0].status, entries[0].who[:6]) == (413, "token:"), "the one that did not say how long it is, too"
@@ -147,7 +151,7 @@ async def test_a_body_where_none_is_read_is_not_swallowed(daemon: DaemonProcess)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
             sending = asyncio.ensure_future(send_until_cut(writer, piece, TEN_GB))
             assert expected in await reader.readline()
-            assert await sending < TEN_GB // 4
+            assert await sending < SWALLOWED
     await daemon.refused("body_too_large", "127.5.0.1")
     await still_well(daemon, before)
 
@@ -203,6 +207,7 @@ async def test_a_token_guessed_ten_thousand_times(daemon: DaemonProcess) -> None
     before, good = daemon.memory(), await token(daemon)
     request = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer amda_%012x_" + b"A" * 43 + b"\r\n\r\n"
     statuses: dict[int, int] = {}
+    began = time.monotonic()
     async with asyncio.timeout(90):
         async with raw_unbounded(daemon, "127.3.0.1") as (reader, writer):
             for number in range(10_000):
@@ -212,13 +217,17 @@ async def test_a_token_guessed_ten_thousand_times(daemon: DaemonProcess) -> None
                 statuses[status] = statuses.get(status, 0) + 1
             writer.write(b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % good.encode())
             status, problem = await answer(reader)
-            assert status == 429, "a right guess is not told from a wrong one while the address has to wait"
-    assert statuses == {401: 10, 429: 9990}
+            in_one_lock = time.monotonic() - began < WINDOW_S  # a slow machine may see a second one
+            told = "a right guess is not told from a wrong one while the address has to wait"
+            assert status == 429 or not in_one_lock, told
+    assert sum(statuses.values()) == 10_000
+    assert statuses[401] == 10 if in_one_lock else statuses[401] <= 20
     async with raw(daemon, "127.3.0.2") as (reader, writer):
         writer.write(b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % good.encode())
         assert b" 200 " in await reader.readline()
-    assert sum(one.count for one in await daemon.refused("login_failed", "127.3.0.1", 10)) == 10
-    refused = await daemon.refused("login_while_locked", "127.3.0.1", 9991)
+    guessed = statuses[401]
+    assert sum(one.count for one in await daemon.refused("login_failed", "127.3.0.1", guessed)) == guessed
+    refused = await daemon.refused("login_while_locked", "127.3.0.1", statuses[429])
     assert len(refused) < 500
     assert good not in daemon.log()
     await still_well(daemon, before)

@@ -16,7 +16,7 @@ from appliance.api.connection import Connection
 from appliance.api.gatekeeper import Peer
 from appliance.api.settings import ApiSettings
 
-HEADER_S = 0.1
+HEADER_S = 0.3
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
