@@ -93,7 +93,12 @@ fail() {
     exit "$1"
 }
 
-usage() { sed -n '2,/^{$/{/^{$/d;s/^# \{0,1\}//p;}' "$0"; }
+usage() {
+    case $0 in
+        *install.sh) sed -n '2,/^{$/{/^{$/d;s/^# \{0,1\}//p;}' "$0" ;;
+        *) say "install.sh came through a pipe; its head is its manual: save it to a file, then sh install.sh --help" ;;
+    esac
+}
 
 # Sets $root to the checkout or unpacked release around this file; empty if it came alone, through a pipe.
 find_root() {

@@ -3,7 +3,8 @@
 minio_login.py check --endpoint URL --bucket NAME --root-password FILE --credentials FILE --owner USER
 minio_login.py make  …
 
-`check` ends with 0 if the credentials can do what is needed. `make` needs root to be let in: see install.sh.
+`check` ends with 0 if the credentials can do what is needed, 1 if they have to be made, 2 if that cannot be known.
+`make` needs root to be let in: see install.sh.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ READY_S = 60.0
 PAUSE_S = 0.2
 """It tells nobody when it has opened its port."""
 PROBE = "amda-probe"
+BUSY = 503
+"""It has as many requests as it takes at once, or is not ready yet."""
+FULL = "XMinioStorageFull"
+TO_BE_MADE = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "NoSuchBucket"})
+"""Answers to a login that is none."""
+OK, MISSING, TROUBLE = 0, 1, 2
 
 
 def policy(bucket: str) -> dict[str, object]:
@@ -80,15 +87,31 @@ def client(endpoint: str, user: str, password: str) -> Minio:
     )
 
 
-def check(options: argparse.Namespace) -> None:
-    """Write and delete one object. Raises S3Error or OSError."""
-    login = tomllib.loads(options.credentials.read_text("utf-8"))
-    store = client(options.endpoint, login["access_key"], login["secret_key"])
-    store.put_object(bucket_name=options.bucket, object_name=PROBE, data=io.BytesIO(b"amda"), length=4)
-    store.remove_object(bucket_name=options.bucket, object_name=PROBE)
+def check(options: argparse.Namespace) -> int:
+    """Write and delete one object. Raises S3Error, HTTPError, OSError."""
+    try:
+        login = tomllib.loads(options.credentials.read_text("utf-8"))
+        store = client(options.endpoint, login["access_key"], login["secret_key"])
+    except (KeyError, tomllib.TOMLDecodeError):
+        return MISSING
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            store.put_object(bucket_name=options.bucket, object_name=PROBE, data=io.BytesIO(b"amda"), length=4)
+            store.remove_object(bucket_name=options.bucket, object_name=PROBE)
+        except S3Error as error:
+            if error.code in TO_BE_MADE:
+                return MISSING
+            if error.code == FULL:  # whom it knows it tells so
+                return OK
+            if error.response.status != BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return OK
 
 
-def make(options: argparse.Namespace) -> None:
+def make(options: argparse.Namespace) -> int:
     root_password = options.root_password.read_text("utf-8").strip()
     url = urlsplit(options.endpoint)
     root = client(options.endpoint, ROOT, root_password)
@@ -102,6 +125,7 @@ def make(options: argparse.Namespace) -> None:
     admin.user_add(USER, password)
     admin.policy_set(POLICY, user=USER)
     write_credentials(options.credentials, options.owner, password)
+    return OK
 
 
 def write_credentials(path: Path, owner: str, password: str) -> None:
@@ -125,15 +149,12 @@ def main() -> int:
     options = parser.parse_args()
     try:
         await_ready(options.endpoint)
-        check(options) if options.action == "check" else make(options)
+        return check(options) if options.action == "check" else make(options)
     except S3Error as error:
-        if options.action == "make":
-            sys.stderr.write(f"  object store: {error.code}\n")
-        return 1
-    except (MinioException, MinioAdminException, HTTPError, OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        sys.stderr.write(f"  object store: {error.code}\n")
+    except (MinioException, MinioAdminException, HTTPError, OSError) as error:
         sys.stderr.write(f"  object store: {error}\n")
-        return 1
-    return 0
+    return TROUBLE
 
 
 if __name__ == "__main__":

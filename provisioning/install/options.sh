@@ -13,6 +13,7 @@ load_choices() {
         esac
     done <"$CHOICES"
     s3_was=${s3_was:-$s3_url}
+    MINIO_ADDRESS=${AMDA_MINIO_ADDRESS-$MINIO_ADDRESS}
 }
 
 # Names of the settings among our variables; the others speak to the installer.

@@ -51,9 +51,14 @@ CLOCK_FLOOR=1790812800
 # Media may take this much of the disk that holds it; system, releases, databases and what sessions remember need the
 # rest: some 10 GB for sixty of them.
 QUOTA_PERCENT=40
+# The least for an S3 elsewhere: what the appliance itself takes where nothing is set.
+S3_QUOTA_MB=10240
 # Where the object store listens: nobody beyond this machine reaches it.
 MINIO_ADDRESS=${AMDA_MINIO_ADDRESS-127.0.0.1:9000}
 MINIO_BUCKET=amda-media
+# What lets its root in until it is set up, and the sign that it may still be in. A reboot takes both away, and root out.
+STORE_DROP_IN=$prefix/run/systemd/system/$STORE.d
+STORE_OPENED=$prefix/run/amda-minio-root
 # Silo, the maintained server of the MinIO API (https://github.com/pgsty/silo), and what its archives must be.
 SILO_RELEASE=RELEASE.2026-09-16T00-00-00Z
 SILO_VERSION=20260916000000.0.0

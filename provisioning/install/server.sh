@@ -60,6 +60,8 @@ install_server() {
         if [ -n "$purge" ]; then STEPS=3; fi
         check_root
         open_log
+        take_lock
+        if [ -z "$purge" ]; then check_upgrade; fi
         confirm_purge
         uninstall
         return 0

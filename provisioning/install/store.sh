@@ -216,20 +216,37 @@ media_place() {
 # The appliance's own user with its own policy on its own bucket. Made once; root may log in only meanwhile.
 minio_login() {
     if [ "$store" != minio ] || would "make bucket $MINIO_BUCKET, a user that may reach nothing else, and $SECRETS/s3.toml for it"; then return 0; fi
-    if scoped_login check; then return 0; fi
-    drop_in=$prefix/run/systemd/system/$STORE.d
-    mkdir -p "$drop_in"
-    printf '[Service]\nEnvironment=MINIO_API_ROOT_ACCESS=on\n' >"$drop_in/setup.conf"
+    known=0
+    scoped_login check || known=$?
+    case $known in
+        0)
+            # An earlier run was interrupted before that.
+            if [ -e "$STORE_OPENED" ]; then shut_root_out; fi
+            return 0
+            ;;
+        1) ;;
+        *) fail 32 "the object store does not work" "its words are above; journalctl -u $STORE has more" ;;
+    esac
+    mkdir -p "$STORE_DROP_IN"
+    : >"$STORE_OPENED"
+    printf '[Service]\nEnvironment=MINIO_API_ROOT_ACCESS=on\n' >"$STORE_DROP_IN/setup.conf"
     run systemctl daemon-reload
     run systemctl restart "$STORE" || unit_failed "$STORE"
-    scoped_login make || fail 32 "the object store cannot be set up" "its words are above; journalctl -u $STORE has more"
-    rm -rf "$drop_in"
-    run systemctl daemon-reload
-    run systemctl restart "$STORE" || unit_failed "$STORE"
+    made=0
+    scoped_login make || made=$?
+    shut_root_out
+    [ "$made" -eq 0 ] || fail 32 "the object store cannot be set up" "its words are above; journalctl -u $STORE has more"
     did "made bucket $MINIO_BUCKET and the user that may reach nothing else" amda.service
 }
 
-# scoped_login check|make
+shut_root_out() {
+    rm -rf "$STORE_DROP_IN"
+    run systemctl daemon-reload
+    run systemctl restart "$STORE" || unit_failed "$STORE"
+    rm -f "$STORE_OPENED"
+}
+
+# scoped_login check|make. A check ends with 1 if there is no such login yet, with more if that cannot be known.
 scoped_login() {
     if [ "$1" = check ] && [ ! -e "$SECRETS/s3.toml" ]; then return 1; fi
     release_python "$release/provisioning/minio_login.py" "$1" --endpoint "http://$MINIO_ADDRESS" \
@@ -247,15 +264,18 @@ store_settings() {
         set -- "$@" "storage.endpoint=$s3_was" "storage.credentials=/etc/amda/secrets/s3.toml"
         if [ "$s3_was" = "http://$MINIO_ADDRESS" ]; then set -- "$@" "storage.bucket=$MINIO_BUCKET"; fi
     fi
-    if [ "$store" != s3 ]; then set -- "$@" "storage.quota_bytes=$(quota)"; fi
+    set -- "$@" "storage.quota_bytes=$(quota)"
     printf '%s\n' "$@"
 }
 
-# By the size of the disk, not by what is free now: the same at every run.
+# By the size of the disk, not by what is free now: the same at every run. Nobody tells how much an S3 elsewhere holds;
+# it gets as much as this disk would, or more, so that nothing that moves there is pruned for it.
 quota() {
-    case $store in minio) place=$MINIO_STATE ;; *) place=$STATE ;; esac
+    least=0
+    case $store in minio) place=$MINIO_STATE ;; s3) place=$STATE least=$S3_QUOTA_MB ;; *) place=$STATE ;; esac
     while [ ! -d "$place" ]; do place=$(dirname -- "$place"); done
-    df -Pm "$place" | awk -v percent="$QUOTA_PERCENT" 'NR == 2 { printf "%.0f", int($2 * percent / 100) * 1048576 }'
+    df -Pm "$place" | awk -v percent="$QUOTA_PERCENT" -v least="$least" \
+        'NR == 2 { mb = int($2 * percent / 100); printf "%.0f", (mb > least ? mb : least) * 1048576 }'
 }
 
 # The login of an S3 elsewhere comes by file and is kept where the appliance reads it.

@@ -17,7 +17,8 @@ uninstall() {
     unmask_caddy
     close_firewall
     remove "$UNITS/$PROXY" "$UNITS/$PROXY.new"
-    remove "$JOURNALD/amda.conf" "$BIN/amda" "$BIN/amda-tui" "$OPT" "$prefix/run/amda" "$prefix/run/amda-redis"
+    remove "$JOURNALD/amda.conf" "$BIN/amda" "$BIN/amda-tui" "$OPT" "$prefix/run/amda" "$prefix/run/amda-redis" \
+        "$STORE_DROP_IN" "$STORE_OPENED"
     forget_written
     if [ -d "$JOURNALD" ] && [ -z "$dry_run" ]; then rmdir "$JOURNALD" 2>/dev/null || :; fi
     run systemctl daemon-reload

@@ -108,6 +108,12 @@ def test_help_is_the_header(checkout: Checkout) -> None:
     assert "set -eu" not in done.stdout
 
 
+def test_through_a_pipe_it_says_where_its_manual_is() -> None:
+    with (ROOT / "install.sh").open("rb") as script:
+        done = subprocess.run(["sh", "-s", "--", "--help"], stdin=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, "save it to a file, then sh install.sh --help" in done.stderr) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize(("arguments", "status"), [((), 20), (("--dmeo",), 2), (("--from",), 2), (("--purge",), 2)])
 def test_wrong_use_names_the_remedy(checkout: Checkout, arguments: tuple[str, ...], status: int) -> None:
     done = checkout.run(*arguments)

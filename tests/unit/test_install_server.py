@@ -111,7 +111,7 @@ case $* in
         echo "# settings: $*"
         env | grep '^AMDA_LOG_' || :
         ;;
-    *"minio_login.py check"*) [ -e "$MACHINE/login" ] ;;
+    *"minio_login.py check"*) [ -z "${FAKE_STORE_TROUBLE-}" ] || exit 2; [ -e "$MACHINE/login" ] ;;
     *"minio_login.py make"*) : >"$MACHINE/login" && : >"$AMDA_INSTALL_PREFIX/etc/amda/secrets/s3.toml" ;;
 esac
 """
@@ -410,6 +410,9 @@ def test_taken_port(server: Server) -> None:
     assert "AMDA_MINIO_ADDRESS" in done.stderr
     assert server.files() == before, "it is known before anything is changed"
     assert server.run("--minio-binary", str(program), AMDA_MINIO_ADDRESS="127.0.0.1:9010").returncode == 0
+    again = server.run()
+    assert again.returncode == 0, again.stderr
+    assert "nothing changed" in again.stderr, "the address is remembered"
 
 
 def test_two_at_once(server: Server) -> None:
@@ -418,6 +421,7 @@ def test_two_at_once(server: Server) -> None:
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert server.install().returncode == 27
+        assert server.run("uninstall").returncode == 27
     assert server.install().returncode == 0
 
 
@@ -506,6 +510,45 @@ def test_object_store_gets_a_user_of_its_own_with_root_shut_out_afterwards(serve
     server.forget_calls()
     assert "nothing changed" in server.run().stderr
     assert not [call for call in server.calls if "restart" in call]
+
+
+def test_a_store_in_trouble_keeps_its_login(server: Server) -> None:
+    with_object_store(server)
+    server.forget_calls()
+    before = server.files()
+    done = server.run(FAKE_STORE_TROUBLE="1")
+    assert (done.returncode, "the object store does not work" in done.stderr) == (32, True), done.stderr
+    assert server.files() == before
+    assert not [call for call in server.calls if "restart" in call]
+    assert "nothing changed" in server.run().stderr
+
+
+def test_whenever_it_is_interrupted_root_is_shut_out_of_the_object_store_in_the_end(
+    server: Server, tmp_path: Path
+) -> None:
+    with_object_store(server)
+    opening = next(n for n, call in enumerate(server.calls, 1) if call == "systemctl restart amda-minio.service")
+    left = (server.machine / "run/systemd/system/amda-minio.service.d", server.machine / "run/amda-minio-root")
+    opened = 0
+    for number in range(opening - 1, len(server.calls)):
+        for there in (server.machine, *tmp_path.glob("active-*"), *tmp_path.glob("enabled-*")):
+            shutil.rmtree(there) if there.is_dir() else there.unlink()
+        for name in ("users", "login"):
+            (tmp_path / name).unlink(missing_ok=True)
+        _make_machine(server.machine)
+        server.forget_calls()
+        done = server.run("--minio-binary", str(tmp_path / "minio"), INTERRUPT_AT=str(number))
+        assert done.returncode in (130, -signal.SIGINT)
+        may_be_in = left[1].exists()
+        opened += may_be_in
+        server.forget_calls()
+        done = server.run("--minio-binary", str(tmp_path / "minio"))
+        assert done.returncode == 0, done.stderr
+        assert not [path for path in left if path.exists()], f"at {number}"
+        assert not may_be_in or "systemctl restart amda-minio.service" in server.calls, f"at {number}"
+        if number > opening + 6:
+            break
+    assert opened >= 3
 
 
 @pytest.mark.parametrize("answer", ["410", "cut"])
@@ -690,6 +733,7 @@ def test_s3_elsewhere(server: Server, login: Path) -> None:
     done = server.run("--s3-url", "https://s3.example", "--s3-credentials", str(login))
     assert done.returncode == 0, done.stderr
     assert "storage.endpoint=https://s3.example" in server.read("etc/amda/amda.toml")
+    assert "storage.quota_bytes=10737418240" in server.read("etc/amda/amda.toml"), "never less than without a word"
     assert stat.S_IMODE((server.machine / "etc/amda/secrets/s3.toml").stat().st_mode) == 0o600
     assert "nothing changed" in server.run("--s3-url", "https://s3.example").stderr, "the login is here already"
     login.write_text('access_key = "a"\nsecret_key = "another"\n')
@@ -930,7 +974,12 @@ def test_what_is_signed_by_the_right_key_needs_no_hash(server: Server, tmp_path:
     assert server.run("--signed-by", str(key), script=lone).returncode == 2
 
 
+def unpacked() -> set[Path]:
+    return set(Path("/var/tmp").glob("amda-install.*"))  # noqa: S108
+
+
 def test_damaged_or_wrong_archives_and_bundles_are_not_installed(server: Server, tmp_path: Path) -> None:
+    there = unpacked()
     lone, archive = publish(server)
     before = server.files()
     assert server.run("--from", str(archive), "--sha256", "00", script=lone).returncode == 30
@@ -947,7 +996,7 @@ def test_damaged_or_wrong_archives_and_bundles_are_not_installed(server: Server,
     assert (done.returncode, "is damaged" in done.stderr) == (30, True)
     assert server.run("--offline", str(bundle), "--sha256", "00", script=lone).returncode == 30
     assert server.files() == before
-    assert list(Path("/var/tmp").glob("amda-install.*")) == [], "nothing is left of what was unpacked"  # noqa: S108
+    assert unpacked() == there, "nothing is left of what was unpacked"
 
 
 def test_a_disk_that_fills_up_meanwhile_is_named_and_the_next_run_completes(server: Server) -> None:
@@ -1011,7 +1060,7 @@ def test_a_switch_of_the_release_starts_nothing_anew_that_a_session_would_notice
     started = [call for call in server.calls if call.startswith(("systemctl restart", "systemctl start"))]
     assert started == []
 
-    back = server.run("switch", script=first / "install.sh")
+    back = server.run("switch", script=first / "install.sh", FAKE_FREE_MB="100")  # the way out of a full disk
     assert back.returncode == 0, back.stderr
     assert current.resolve() == first
     assert "# changed" not in server.read("etc/systemd/system/amda-sessions.service")
@@ -1024,6 +1073,7 @@ def test_an_upgrade_without_an_end_is_not_installed_over(server: Server) -> None
     state.write_text('{\n "outcome": null\n}\n')
     refused = server.install()
     assert refused.returncode == 37, refused.stderr
+    assert server.run("uninstall").returncode == 37
     assert "amda upgrade --rollback" in refused.stderr
     assert server.run("stage").returncode == 0, "that is what the upgrade itself does"
     state.write_text('{\n "outcome": "done"\n}\n')
