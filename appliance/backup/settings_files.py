@@ -73,15 +73,18 @@ def put_back(saved: Path, files: list[SettingsFile], settings_file: str, loaded:
     """Put what was saved (below `saved`) where it belongs on this machine; returns what was done, for people.
 
     What this machine has of its own stays: its services were set up with it. The settings themselves come from the
-    backup, unless they speak of other folders; then they are put beside. Raises OSError.
+    backup, unless they speak of other folders; then they are put beside. With them come the logins of an S3 that only
+    they speak of. Raises OSError.
     """
-    notes = []
+    notes: list[str] = []
+    logins = _logins_elsewhere(saved / settings_file.lstrip("/"), loaded)
     for file in files:
         content = (saved / file.path.lstrip("/")).read_bytes()
         if file.path == settings_file:
             notes += _put_settings(content, file, loaded)
-        elif not Path(file.path).exists():
+        elif not Path(file.path).exists() or file.path in logins:
             with _said(notes, f"{file.path} could not be put back"):
+                _keep(Path(file.path))
                 _put(Path(file.path), content, file)
                 notes.append(f"{file.path} is back")
         elif Path(file.path).read_bytes() != content:
@@ -99,11 +102,29 @@ def _put_settings(content: bytes, file: SettingsFile, loaded: LoadedSettings) ->
             f"the saved settings speak of other folders and lie in {target}{RESTORED}; take from them what you want"
         ]
     notes = [f"{target}: the saved settings are in force again"]
-    if target.exists():
-        target.replace(target.with_name(target.name + BEFORE))
+    if _keep(target):
         notes[0] += f"; those from before are in {target}{BEFORE}"
     _put(target, content, file)
     return notes
+
+
+def _keep(path: Path) -> bool:
+    """Put aside what is there; whether something was."""
+    try:
+        path.replace(path.with_name(path.name + BEFORE))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _logins_elsewhere(file: Path, loaded: LoadedSettings) -> set[str]:
+    """Files with the login of an S3 that the saved settings name and this machine's do not."""
+    content = file.read_bytes() if file.exists() else b""
+    if not _same_folders(content, loaded.settings, loaded.file):
+        return set()
+    ours, saved = loaded.settings, parse_settings(content.decode(), loaded.file, {}).settings
+    pairs = ((ours.storage, saved.storage), (ours.backup, saved.backup))
+    return {str(new.credentials) for old, new in pairs if new.credentials and new.endpoint not in (None, old.endpoint)}
 
 
 def _same_folders(content: bytes, ours: Settings, file: Path) -> bool:

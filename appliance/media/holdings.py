@@ -25,6 +25,8 @@ _KIND: Final = "storage.kind"
 """Row of `meta`: in which kind of store everything that is held lies."""
 REMOVALS_KEPT: Final = 200_000
 """Rows of about 200 bytes: 40 MB; at a thousand removals a day, half a year."""
+NOTES_KEPT: Final = 10_000
+"""Rows of about a kilobyte, of what was refused or set aside: whoever looks at none of so many looks at no more."""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +148,14 @@ class Holdings:
             (key, target, limit),
         )
         return _contents(rows)
+
+    async def bytes_not_moved(self, target: str) -> int:
+        row = await self._database.fetch_one(
+            "SELECT coalesce(sum(size), 0) AS bytes FROM objects o WHERE NOT EXISTS"
+            " (SELECT 1 FROM moved_objects m WHERE m.key = o.key AND m.target = ?)",
+            (target,),
+        )
+        return 0 if row is None else int(row["bytes"])
 
     async def note_moved(self, target: str, keys: Sequence[str]) -> None:
         async with self._database.transaction() as connection:
@@ -298,10 +308,17 @@ class Holdings:
             for row in rows
         ]
 
-    async def trim_removals(self) -> None:
+    async def trim_records(self) -> None:
+        """Forget the oldest of what was only noted: removals, refusals, why something was set aside."""
         await self._database.execute(
             "DELETE FROM removals WHERE id <= (SELECT max(id) FROM removals) - ?", (REMOVALS_KEPT,)
         )
+        for table in ("refusals", "poison"):
+            await self._database.execute(
+                f"DELETE FROM {table} WHERE (session, item) IN"  # noqa: S608 - names of ours
+                f" (SELECT session, item FROM {table} ORDER BY at DESC LIMIT -1 OFFSET ?)",
+                (NOTES_KEPT,),
+            )
 
     async def refuse(self, item: SpoolItem, reason: str, now: float) -> None:
         """Keep the reference of what could not be stored."""

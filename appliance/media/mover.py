@@ -56,9 +56,11 @@ class Mover:
         open_store: Callable[[StorageKind], ObjectStore],
         backups: Path,
         settings: Callable[[], bytes],
+        room: Callable[[StorageKind], int | None],
     ) -> None:
         """`open_store`: raises ValueError if settings for that kind are missing. `database`: file of the
-        index. `backups`: folder of the backups that a move begins with; `settings`: what they hold of the settings."""
+        index. `backups`: folder of the backups that a move begins with; `settings`: what they hold of the settings.
+        `room`: bytes that may be written to a store; None: nobody knows."""
         self._vault = vault
         self._auditor = auditor
         self._holdings = holdings
@@ -66,6 +68,7 @@ class Mover:
         self._open_store = open_store
         self._backups = backups
         self._settings = settings
+        self._room = room
 
     async def move(self, source: StorageKind, to: StorageKind, *, remove_old: bool, progress: Progress) -> MoveReport:
         """From `source`, where all media lies now. If that is `to` already, only old copies are removed.
@@ -79,6 +82,7 @@ class Mover:
         else:
             target = self._opened(to)
             await target.prepare()
+            self._check_room(to, await self._holdings.bytes_not_moved(to))
             backup = str(await back_up(self._database, self._backups, self._settings()))
             count = _Count(progress)
             await self._copy_rounds(old, target, to, count)
@@ -99,6 +103,14 @@ class Mover:
             return self._open_store(kind)
         except ValueError as error:
             raise StoreError(str(error)) from error
+
+    def _check_room(self, to: StorageKind, size: int) -> None:
+        room = self._room(to)
+        if room is not None and size > room:
+            raise StoreError(
+                f"{size >> 20} MiB are to be copied to a disk that has room for {room >> 20} MiB; media stays where it "
+                "is; make room on it, or delete some first: amda storage prune"
+            )
 
     async def _copy_rounds(self, old: ObjectStore, target: ObjectStore, to: StorageKind, count: _Count) -> None:
         for _ in range(ROUNDS):
@@ -123,6 +135,7 @@ class Mover:
             last = page[-1].key
             for start in range(0, len(page), PARALLEL):
                 batch = page[start : start + PARALLEL]
+                self._check_room(to, sum(content.size for content in batch))
                 results = await asyncio.gather(*(self._copy(old, target, content) for content in batch))
                 done = [content.key for content, whole in zip(batch, results, strict=True) if whole]
                 failed += [content.key for content, whole in zip(batch, results, strict=True) if not whole]

@@ -75,6 +75,7 @@ class MediaRoom:
             lambda kind: TimedStore(open_store(self.vault.settings, kind), kind, self._called),
             paths.backups,
             lambda: msgspec.json.format(msgspec.json.encode(SettingList(settings=list(describe(settings))))),
+            self._room_in,
         )
 
     def on_call(self, observer: StoreObserver) -> None:
@@ -135,6 +136,11 @@ class MediaRoom:
             return ""
         free = shutil.disk_usage(folder).free
         return "" if free >= self._floor else f"the disk is nearly full ({free >> 20} MiB are free); make room on it"
+
+    def _room_in(self, kind: StorageKind) -> int | None:
+        """Bytes that a move may write to a store; None: nobody knows."""
+        folder = self.vault.settings.path
+        return shutil.disk_usage(folder).free - self._floor if kind is StorageKind.FOLDER else None
 
     @property
     def state(self) -> IntakeState:

@@ -32,6 +32,8 @@ _SIDECAR_LIMIT: Final = 256 * 1024
 _REASON: Final = ".reason"
 MOST_POISON: Final = 100
 """Items that are kept of those that a spool had to set aside: a worker gone mad must not fill the disk with them."""
+MOST_POISON_BYTES: Final = 256 << 20
+"""… and their bytes: a few of the largest that are fetched."""
 _ORPHAN_AGE_S: Final = 24 * 3600
 """Data whose sidecar never came: the worker died between the two, and has long captured the message again."""
 
@@ -167,15 +169,19 @@ class SpoolFolder:
             os.close(fd)
 
     def _bound(self, poison: int) -> None:
-        """Forget the files of the oldest items beyond `MOST_POISON`; why each was set aside stays on record."""
+        """Forget the files of the oldest items beyond `MOST_POISON` and their bytes; why each was set aside stays on
+        record."""
         found = []
         for name in os.listdir(poison):
             if name.endswith(_REASON):
                 with contextlib.suppress(FileNotFoundError):
                     status = os.stat(name, dir_fd=poison, follow_symlinks=False)
                     found.append((status.st_mtime, name.removesuffix(_REASON)))
-        for _, item in sorted(found)[:-MOST_POISON]:
-            self.discard(item)
+        left = MOST_POISON_BYTES
+        for place, (_, item) in enumerate(sorted(found, reverse=True)):
+            left -= _size_of(item + _DATA, poison)
+            if place and (place >= MOST_POISON or left < 0):  # the latest stays, whatever its size
+                self.discard(item)
 
     def _open(self, name: str) -> BufferedReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -196,6 +202,13 @@ class SpoolFolder:
     def _unlink(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
+
+
+def _size_of(name: str, folder: int) -> int:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+    except FileNotFoundError:  # no data came with it
+        return 0
 
 
 def spool_folders(sessions: Path) -> list[tuple[str, str]]:

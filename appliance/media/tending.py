@@ -87,7 +87,7 @@ class StoreKeeper:
     async def tend(self) -> PruneReport:
         """Clear up what is left, measure the store itself, then, unless pruning is manual, remove what age and quota
         ask for. Raises StoreError."""
-        await self._holdings.trim_removals()
+        await self._holdings.trim_records()
         await self._vault.clear_up()
         leftovers = await self._vault.store.clear_leftovers()
         found = await self._auditor.measure()

@@ -88,7 +88,8 @@ class Copies:
             if len(self._waiting()) >= MAX_WAITING:
                 return
             with contextlib.suppress(FileExistsError):
-                os.link(data, self._folder / f"{item.item}{DATA}")
+                if item.size <= MAX_BYTES:  # of a larger one nothing but its description waits
+                    os.link(data, self._folder / f"{item.item}{DATA}")
             (self._folder / f"{item.item}{NOTE}").write_bytes(msgspec.json.encode(item))
         except OSError as error:  # taken meanwhile, no room: it is stored all the same
             self._write_log("WARN", f"no copy is sent: {error.strerror}")

@@ -153,6 +153,10 @@ class Downloads:
                     self._disk_full(pending)
                     return
                 await self._downloader.download(fetch.media, part, time_limit(fetch.media.size))
+                if part.stat().st_size > self._settings().max_media_bytes:  # it is larger than it was said to be
+                    part.unlink()
+                    self._too_large(fetch)
+                    return
             if fetch.item.category == HELD:
                 await self._hold(fetch, part)
                 return
@@ -195,6 +199,13 @@ class Downloads:
             self._settle(fetch, CaptureNote(note=Note.GAVE_UP, message_id=fetch.item.message_id, kind=fetch.item.kind))
         else:
             self._store.postpone_download(fetch.item.item, attempts, self._clock() + pause_after(attempts))
+
+    def _too_large(self, fetch: Fetch) -> None:
+        if fetch.item.category == HELD:
+            self._store.forget_download(fetch.item.item)
+        else:
+            note = CaptureNote(note=Note.TOO_LARGE, message_id=fetch.item.message_id, kind=fetch.item.kind)
+            self._settle(fetch, note)
 
     def _disk_full(self, pending: PendingDownload) -> None:
         fetch = pending.fetch

@@ -74,3 +74,22 @@ def test_the_same_settings_change_nothing(tmp_path: Path) -> None:
     folder, files = saved(tmp_path, {str(here.file): here.file.read_text()})
     assert put_back(folder, files, str(here.file), here) == []
     assert sorted(path.name for path in tmp_path.glob("amda.toml*")) == ["amda.toml"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "login"), [("https://s3.example", "of the old one"), ("http://127.0.0.1:9000", "ours")]
+)
+def test_the_login_of_an_s3_elsewhere_comes_with_the_settings_that_name_it(
+    tmp_path: Path, endpoint: str, login: str
+) -> None:
+    def storage(place: str) -> str:
+        return f'[storage]\nkind = "s3"\nendpoint = "{place}"\nbucket = "media"\ncredentials = "{tmp_path}/login"\n'
+
+    here = loaded(tmp_path, storage("http://127.0.0.1:9000"))
+    (tmp_path / "login").write_text("ours")
+    settings = f'[paths]\nstate_dir = "{tmp_path / "state"}"\n{storage(endpoint)}[pairing]\nslots = 7\n'
+    put_back(*saved(tmp_path, {str(here.file): settings, f"{tmp_path}/login": "of the old one"}), str(here.file), here)
+    assert (tmp_path / "login").read_text() == login
+    kept = tmp_path / "login.before-restore"
+    assert kept.exists() == (login != "ours")
+    assert not kept.exists() or kept.read_text() == "ours"

@@ -16,6 +16,7 @@ import pytest
 
 from appliance.database import Database
 from appliance.events import EventBus
+from appliance.media import spool
 from appliance.media.aside import SetAside
 from appliance.media.compression.compressor import Compressor
 from appliance.media.compression.outcome import Result
@@ -483,6 +484,19 @@ async def test_a_worker_gone_mad_does_not_fill_the_disk_with_what_is_set_aside(r
     await rig.intake.drain("one")
     assert len(list((folder / "poison").glob("*.data"))) == MOST_POISON
     assert len(await rig.index.poison()) == MOST_POISON + 3, "why is known of all of them"
+
+
+async def test_few_large_items_that_are_set_aside_do_not_fill_it_either(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "MOST_POISON_BYTES", 2500)
+    for number in range(4):
+        folder = rig.spool(f"i{number}", bytes(1000), sha256="0" * 64)
+        await rig.intake.drain("one")
+    assert len(list((folder / "poison").glob("*.data"))) == 2
+    rig.spool("large", bytes(5000), sha256="0" * 64)
+    await rig.intake.drain("one")
+    assert [path.name for path in (folder / "poison").glob("*.data")] == ["large.data"], "the latest can be looked at"
 
 
 async def test_on_a_full_disk_items_wait(rig: Rig) -> None:

@@ -26,6 +26,7 @@ class MoveRig(VaultRig):
         super().__init__(folder, database)
         self.folder = folder
         self.other = FolderStore(folder / "other")
+        self.room: int | None = None
 
     @property
     def mover(self) -> Mover:
@@ -34,6 +35,7 @@ class MoveRig(VaultRig):
             lambda kind: self.other if kind is StorageKind.S3 else self.store,
             self.folder / "backups",
             lambda: b"{}",
+            lambda _kind: self.room,
         )
 
     async def move(self, *, remove_old: bool = False, stop_after: int | None = None) -> tuple[int, int]:
@@ -89,6 +91,18 @@ async def test_without_a_backup_that_can_be_read_nothing_is_moved(
         await rig.move()
     assert await rig.holdings.kind() != "s3"
     assert [found async for found in rig.other.list_objects()] == []
+
+
+async def test_a_disk_is_not_filled(rig: MoveRig) -> None:
+    for _ in range(3):
+        await rig.add("one", 1 << 20)
+    rig.room = (3 << 20) - 1
+    with pytest.raises(StoreError, match="3 MiB are to be copied to a disk that has room for 2 MiB"):
+        await rig.move()
+    assert [found async for found in rig.other.list_objects()] == []
+    assert not (rig.folder / "backups").exists()
+    rig.room = 3 << 20
+    assert await rig.move() == (3, 0)
 
 
 @pytest.mark.slow

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from appliance.database import Database
-from appliance.media import vault
+from appliance.media import holdings, vault
 from appliance.media.pruning import Pruning
 from appliance.media.settings import PruneMode
 from appliance.media.store import StoreError
 from appliance.media.vault import NoRoomError
-from appliance.model import Category
+from appliance.model import Category, MediaKind
+from appliance.model_api import PoisonView
 from appliance.model_storage import PruneRequest
+from appliance.protocol import SpoolItem
 from tests.unit.media.vault_chance import QUOTA, SESSION_QUOTA, take_chances
 from tests.unit.media.vault_rig import VaultRig, bytes_below
 
@@ -95,6 +97,36 @@ async def test_content_goes_with_the_last_item_that_refers_to_it(make: Make) -> 
     assert await _keys(rig) == {other.key}
     assert not await rig.vault.delete_item(second.id)
     assert [removal.size for removal in await rig.holdings.removals(10)] == [1000, 0]
+
+
+def captured(name: str) -> SpoolItem:
+    return SpoolItem(
+        item=name,
+        session="one",
+        category=Category.STATUS,
+        kind=MediaKind.IMAGE,
+        mimetype="image/jpeg",
+        sha256="",
+        size=1,
+        message_id=name,
+        chat="c",
+        sender="s",
+        sent_at=0.0,
+        captured_at=0.0,
+    )
+
+
+async def test_what_was_only_noted_is_forgotten_in_the_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = await make()
+    monkeypatch.setattr(holdings, "NOTES_KEPT", 3)
+    for number in range(5):
+        await rig.holdings.refuse(captured(f"i{number}"), "full", float(number))
+        await rig.index.add_poison(
+            PoisonView(session="one", item=f"i{number}", reason="bad", folder="f", at=float(number))
+        )
+    await rig.holdings.trim_records()
+    assert [refusal.message_id for refusal in await rig.holdings.refusals(10)] == ["i4", "i3", "i2"]
+    assert [found.item for found in await rig.index.poison()] == ["i4", "i3", "i2"]
 
 
 async def test_manual_mode_deletes_nothing_and_refuses_at_the_quota(make: Make) -> None:

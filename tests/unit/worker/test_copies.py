@@ -106,7 +106,10 @@ async def test_texts_recordings_and_what_is_too_large(harness: Harness) -> None:
     await harness.until_empty()
     harness.add(msgspec.structs.replace(ITEM, item="v", kind=MediaKind.VOICE))
     await harness.until_empty()
+    harness.copies.connected(now=False)
     harness.add(msgspec.structs.replace(ITEM, item="l", size=MAX_BYTES + 1))
+    assert list(harness.folder.glob("*.copy")) == [], "its bytes do not wait: they would not be sent"
+    harness.copies.connected(now=True)
     await harness.until_empty()
     text, voice, told, large = harness.chat.sent
     assert text[1].endswith("salut")

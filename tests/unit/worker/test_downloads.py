@@ -26,7 +26,7 @@ from appliance.worker.engine.calls import EngineTimeoutError
 from appliance.worker.engine.events import MediaRef
 from appliance.worker.engine.library import EngineError
 from appliance.worker.held import Held
-from appliance.worker.rules import HELD, Fetch
+from appliance.worker.rules import HELD, Fetch, Note
 from appliance.worker.spool import Spool
 from appliance.worker.store import CaptureStore
 from tests.unit.worker.test_store import Clock, fetch
@@ -131,6 +131,18 @@ async def test_nothing_is_tried_while_disconnected(harness: Harness) -> None:
     assert harness.engine.calls == 0
     harness.downloads.connected(now=True)
     await harness.until(lambda: harness.engine.calls == 1)
+
+
+async def test_what_is_larger_than_it_was_said_to_be_is_not_kept(harness: Harness) -> None:
+    harness.settings = msgspec.structs.replace(harness.settings, max_media_bytes=3)
+    harness.store.add_download(fetch("i1"), 0)
+    harness.downloads.connected(now=True)
+    await harness.until(lambda: len(harness.emitted) == 1)
+    [note] = harness.emitted
+    assert isinstance(note, CaptureNote)
+    assert note.note == Note.TOO_LARGE
+    assert harness.store.next_download_at() is None
+    assert list(harness.spool.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [404, 410])
