@@ -51,6 +51,8 @@ class FleetGate:
         """Which of these was found to be a common trouble already."""
         self._next_start = 0.0
         self._next_canary = 0.0
+        self._once_more = False
+        """Whether somebody asked while a canary was on its way: maybe too late for it."""
         self._step = 0
         self._last_canary: str | None = None
 
@@ -105,6 +107,7 @@ class FleetGate:
             return False
         self.state = BreakerState.CLOSED
         self.canary = self._last_canary = None
+        self._once_more = False
         self._down.clear()
         self._step = 0
         return True
@@ -116,8 +119,9 @@ class FleetGate:
 
     def try_now(self, now: float) -> None:
         """A person asks, or there is another engine: whether it is still refused need not wait for hours."""
-        if self.state is BreakerState.OUTDATED and self.canary is None:
+        if self.state is BreakerState.OUTDATED:
             self._next_canary = min(self._next_canary, now)
+            self._once_more = self.canary is not None
 
     def take(self, now: float) -> Turn:
         """The next session that may start now, if there is one."""
@@ -161,6 +165,9 @@ class FleetGate:
         if session == self.canary:
             self.canary = None
             self._schedule_canary(now, chance)
+            if self._once_more:
+                self._once_more = False
+                self._next_canary = now
 
     def _open(self, state: BreakerState, now: float, chance: float) -> bool:
         if self.state is state or self.state is BreakerState.OUTDATED:

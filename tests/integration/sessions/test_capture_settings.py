@@ -48,6 +48,7 @@ async def test_it_holds_at_once_for_one_session_and_survives_restarts() -> None:
         assert await stored_kinds(rig, phones) == {"one": {MediaKind.IMAGE}, "two": both}
         await rig.appliance.restart_daemon()
         await api_back(rig.api)
+        await rig.welcomed("one")
         view = await rig.api.set_capture("one", CaptureChange(kinds=None))
         assert view.own == ["trigger"]
         assert await stored_kinds(rig, phones) == {"one": both, "two": both}

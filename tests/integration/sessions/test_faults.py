@@ -32,7 +32,7 @@ async def test_a_half_open_connection_is_probed_once_and_replaced(bed: Bed) -> N
     view = await daemon.link("anna")
     await daemon.play("anna", answers=False)
     took = await back(daemon, "anna", view.pid)
-    assert took < 5  # evidence 1 s, probe 0.5 s, dump 0.5 s, start
+    assert took < 15  # evidence 1 s, probe 0.5 s, dump 0.5 s, start
     assert len(bed.journal("anna", "probe")) == 1
     [row] = await daemon.rows("anna")
     assert (row["reason"], row["charged"]) == ("half_open", 0)
@@ -44,7 +44,7 @@ async def test_a_stopped_process_is_killed_and_replaced(bed: Bed) -> None:
     view = await daemon.link("anna")
     assert view.pid is not None
     os.kill(view.pid, signal.SIGSTOP)
-    assert await back(daemon, "anna", view.pid) < 8
+    assert await back(daemon, "anna", view.pid) < 15
     [row] = await daemon.rows("anna")
     assert row["reason"] in ("process_silent", "half_open")
     assert bed.journal("anna", "second-copy") == []
@@ -60,7 +60,7 @@ async def test_a_process_that_does_not_end_is_killed(bed: Bed) -> None:
     began = time.monotonic()
     stopped = await daemon.service.stop("anna")
     assert stopped.state is S.STOPPED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert view.pid is not None
 
 
@@ -101,9 +101,10 @@ async def test_the_engine_redials_in_the_same_process(bed: Bed) -> None:
 async def test_a_login_that_never_comes_ends_the_process(bed: Bed) -> None:
     daemon = await bed.daemon()
     view = await daemon.link("anna")
+    began = time.monotonic()
     await daemon.play("anna", signals=[Signal(kind=K.DISCONNECTED)])
-    took = await back(daemon, "anna", view.pid)
-    assert 2.5 < took < 8
+    await back(daemon, "anna", view.pid)
+    assert 2.5 < time.monotonic() - began < 15
     assert len(await daemon.rows("anna")) == 1
 
 

@@ -201,7 +201,10 @@ def test_who_asks_need_not_wait_for_hours_to_know_whether_an_engine_is_still_ref
     gate.try_now(NOW + 1)
     assert gate.take(NOW + 1).session is None, "one at a time"
     gate.lost("b", R.OUTDATED, 10, NOW + 2, 0.0)
-    assert gate.take(NOW + 2).session is None, "and then as before"
+    assert gate.take(NOW + 2).session == "c"
+    gate.lost("c", R.OUTDATED, 10, NOW + 3, 0.0)
+    gate.ask("d")
+    assert gate.take(NOW + 3).session is None, "and then as before"
 
 
 def test_an_outage_is_not_tried_oftener_because_somebody_asks() -> None:
