@@ -226,6 +226,11 @@ class Rig:
                 if (view := await self.api.session(session)).state is state:
                     return view
 
+    async def welcomed(self, session: str) -> None:
+        """Until its process has told this daemon how it is, and so works by the rules of now; unbounded, too."""
+        while (await self.api.session(session)).memory_bytes is None:  # noqa: ASYNC110 - no event tells of a report
+            await asyncio.sleep(POLL_S)
+
     async def events(
         self, *, after: int | None = None, session: str | None = None, kind: str | None = None
     ) -> AsyncIterator[EventView]:

@@ -62,7 +62,7 @@ class Server:
             bundle.mkdir()
             self.machine.run("tar", "-C", "/srv/bundle", "-xf", self.bundle)
         serve = ("python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/srv/amda", "8000")
-        self.machine.run("systemd-run", "--quiet", "--unit=files", *serve)
+        self.machine.run("systemd-run", "--quiet", "--collect", "--unit=files", *serve)
         eventually("the files are served", lambda: self._fetch().returncode == 0, 10)
         if options is None:
             options = "--minio-binary /srv/bundle/minio" if (bundle / "minio").exists() else "--no-minio"

@@ -17,7 +17,7 @@ SESSIONS = ("awa", "binta", "cheikh")
 HEALTHY_S = 120.0
 """What a bare server may take from the newcomer's command to healthy: users, release, environment, units and all; only
 packages are at hand, those of the system installed and Python's in a folder."""
-RESTART_S = 10.0
+RESTART_S = 30.0
 """A unit whose process was killed is started again after a second; some more on a busy machine."""
 EXPOSURE = 2.0
 """The most that `systemd-analyze security` may say of a unit."""

@@ -146,8 +146,8 @@ def test_a_release_and_back(server: Server, tmp_path: Path) -> None:
         journal, _ = upgrade(server, "--rollback")
         assert (journal["outcome"], journal["error"]) == ("undone", "")
         assert server.amda("version")["release"] == old
+        server.await_online()
         assert builds(server) == {journal["source"]["name"]}
-        server.await_online(10)
         logins, closed = judge.since()
         assert logins == closed == dict.fromkeys(phones.values(), 1), "each session once, the one linked since too"
         assert set(server.states()) == {*SESSIONS, "dado"}, "no session is lost"

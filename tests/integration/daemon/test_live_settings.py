@@ -97,7 +97,7 @@ async def test_every_room_takes_a_change_at_once(live: Live) -> None:
     await rig.appliance.kill_daemon()
     await api_back(rig.api)
     assert rig.appliance.pids()["daemon"] != daemon
-    await rig.wait_state("one", (await rig.api.session("one")).state)
+    await rig.welcomed("one")
     assert await live.stored_after(STATUS, PICTURE) == ["statuses", "view-once"]
     assert (await rig.api.status()).settings_waiting == []
 

@@ -112,7 +112,7 @@ async def test_apprise_says_when_it_fails(receiver: Receiver) -> None:
 
 async def test_apprise_that_hangs_is_ended_and_shows_no_secret(receiver: Receiver) -> None:
     receiver.hang = True
-    sending = asyncio.create_task(Sender().send(f"{receiver.apprise_url}/secret", MESSAGE, short(3), person=False))
+    sending = asyncio.create_task(Sender().send(f"{receiver.apprise_url}/secret", MESSAGE, short(12), person=False))
     await receiver.wait(1)
     (command,) = apprise_processes()
     assert b"secret" not in command

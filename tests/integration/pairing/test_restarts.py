@@ -104,7 +104,7 @@ async def test_redis_that_lost_everything_gives_the_waiting_their_places_back(ri
 
 
 async def test_running_attempt_stops_itself_when_redis_stays_away(rig: Rig) -> None:
-    service = await rig.service(lock_s=0.6)
+    service = await rig.service(lock_s=2.0)
     worker = await rig.shown(service)
     [view] = await service.recent()
     await rig.kill_redis()

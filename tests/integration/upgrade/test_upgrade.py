@@ -20,7 +20,7 @@ from appliance.upgrade.journal import JournalFile
 from appliance.upgrade.offers import from_folder
 from appliance.upgrade.plan import Journal, Kind, Outcome, Step
 from tests import other_release
-from tests.integration.upgrade.machine import Processes
+from tests.integration.upgrade.machine import ONLINE_S, Processes
 
 pytestmark = [pytest.mark.staging, pytest.mark.timeout(300)]
 PHONES = {"anna": "+221771234501", "berta": "+221771234502"}
@@ -48,10 +48,13 @@ def schema_of(machine: Processes) -> int:
 
 
 async def builds(machine: Processes) -> dict[str, str | None]:
-    async with ApplianceClient(machine.settings.paths.api_socket) as api:
-        views = await api.sessions()
-        assert {view.state for view in views} == {SessionState.ONLINE}
-        return {view.id: view.build for view in views}
+    """Of all sessions, once all are online: a daemon that was started just now knows of them a little later."""
+    async with ApplianceClient(machine.settings.paths.api_socket) as api, asyncio.timeout(ONLINE_S):
+        while any(  # noqa: ASYNC110 - looked at where a person would look
+            view.state is not SessionState.ONLINE or view.build is None for view in await api.sessions()
+        ):
+            await asyncio.sleep(0.1)
+        return {view.id: view.build for view in await api.sessions()}
 
 
 async def test_a_release_forwards_killed_on_the_way_and_back(machine: Processes, tmp_path: Path) -> None:

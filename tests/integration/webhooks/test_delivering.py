@@ -75,9 +75,10 @@ async def test_who_takes_nothing_holds_up_nobody(rig: HookRig, receiver: Receive
             await rig.add(name, url)
         await rig.add("well", receiver.url)
         async with rig.running():
+            rig.set(timeout_s=30.0)
             await rig.events(40)
             began = time.monotonic()
-            got = await receiver.wait(40)
+            got = await receiver.wait(40, rig.settings.timeout_s)
             assert time.monotonic() - began < rig.settings.timeout_s, "not even one time limit was waited for"
             assert [one.json["seq"] for one in got] == list(range(1, 41)), "in order, where nothing fails"
     for name in ("hangs", "fails", "ended"):

@@ -228,7 +228,7 @@ async def test_killed_while_messages_flow_loses_nothing_that_was_receipted(
     make_spec: Callable[..., WorkerSpec],
     start_worker: Callable[..., object],
 ) -> None:
-    worker = linked
+    worker, workers = linked, [linked]
     for round_number in range(6):
         sending = asyncio.create_task(_send_a_lot(staging, phone))
         await asyncio.sleep(0.05 + 0.11 * round_number)  # the moment of the kill is the point of the test
@@ -236,18 +236,24 @@ async def test_killed_while_messages_flow_loses_nothing_that_was_receipted(
         await worker.exit_status()
         await sending
         worker = await start_worker(make_spec(WorkerMode.RUN))  # type: ignore[misc,assignment]
+        workers.append(worker)
         await worker.signal(SignalKind.CONNECTED)
-    lost_in_window = {note.message_id for note in worker.bodies(CaptureNote) if note.note == "lost_in_ack_window"}
+
+    def lost() -> set[str]:
+        """Told by whichever process noticed it, maybe only now."""
+        notes = [note for one in workers for note in one.bodies(CaptureNote)]
+        return {note.message_id for note in notes if note.note == "lost_in_ack_window"}
+
     due = await staging.captures_due(phone)
-    wanted = {capture.message_id for capture in due} - lost_in_window
-    await worker.until(lambda: wanted <= set(worker.spooled()), 30.0)
+    wanted = {capture.message_id for capture in due}
+    await worker.until(lambda: wanted - lost() <= set(worker.spooled()), 30.0)
     spooled = worker.spooled()
     for capture in due:
         if capture.message_id in spooled:
             item, data = spooled[capture.message_id]
             assert hashlib.sha256(data).hexdigest() == capture.sha256 == item.sha256
     assert len(spooled) == len({item.item for item, _ in spooled.values()})
-    assert len(lost_in_window) <= 1
+    assert len(lost() & wanted) <= 1
     assert len(due) == 6 * 12
 
 

@@ -43,7 +43,7 @@ async def test_closed_connection_is_told_with_its_age_and_comes_back(
     await staging.set_fault(SetFault(kind=FaultKind.RESET, account=phone))
     lost = await linked.signal(SignalKind.DISCONNECTED)
     assert lost.connected_at is not None
-    assert abs(lost.connected_at - login_at) < 1
+    assert abs(lost.connected_at - login_at) < 5
     again = await linked.signal(SignalKind.CONNECTED, after=1)
     assert again.connected_at is None
 
@@ -142,7 +142,7 @@ async def test_pings_are_seen_and_so_is_their_absence(
     beat = linked.beats[-1]
     assert beat.ping_sent_at is not None
     assert beat.ping_answered_at is not None
-    assert 0 <= beat.ping_answered_at - beat.ping_sent_at < 1
+    assert 0 <= beat.ping_answered_at - beat.ping_sent_at < 5
     assert beat.last_frame_at is not None
     assert beat.pss_bytes > 1 << 20
     assert beat.inbox == 0
@@ -168,7 +168,7 @@ async def test_probe_on_a_silent_connection_gives_up_in_time_and_is_never_double
         before = time.monotonic()
         reply = await linked.command(Probe(timeout_s=2.0))
         assert "within 2 s" in (reply.error or "")
-        assert time.monotonic() - before < 4
+        assert time.monotonic() - before < 10
         assert (await linked.command(Probe(timeout_s=2.0))).error == "a probe is under way"
     finally:
         await staging.clear_faults(fault.id)

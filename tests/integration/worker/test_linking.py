@@ -103,7 +103,7 @@ async def test_code_that_nobody_types_ends_as_timeout(
     finally:
         await staging.clear_faults(fault.id)
     assert (failed.reason, failed.shown) == ("timeout", True)
-    assert abs(time.time() - shown.expires_at) < 3
+    assert abs(time.time() - shown.expires_at) < 10
     assert await worker.exit_status() == WorkerExit.PAIRING_FAILED
 
 
