@@ -88,7 +88,7 @@ async def test_a_token_works_until_it_expires_or_is_revoked(world: World) -> Non
 
 async def test_only_the_hash_of_a_token_is_kept(world: World) -> None:
     made = await world.tokens.create(TokenRequest(name="one"), "user:root")
-    secret = made.secret.rpartition("_")[2]
+    secret = made.secret.split("_", 2)[2]  # may have such signs itself
     await world.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = await asyncio.to_thread(world.database.path.read_bytes)
     assert b"one" in content
