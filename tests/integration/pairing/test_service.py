@@ -158,9 +158,10 @@ async def test_two_at_a_time_log_in_for_the_first_time(rig: Rig) -> None:
             await rig.sessions.create(session, session)
         phone = f"+22177123450{number}"
         workers.append(await rig.shown(service, session, phone))
-    for number, worker in enumerate(workers):
-        worker.report(Paired(jid=f"22177123450{number}:3@s.whatsapp.net", lid=f"{number}:3@lid"))
-        await rig.until(service, worker.attempt_id, lambda view: view.state is PairingState.CONFIRMING)
+
+    async def pair(number: int) -> None:
+        workers[number].report(Paired(jid=f"22177123450{number}:3@s.whatsapp.net", lid=f"{number}:3@lid"))
+        await rig.until(service, workers[number].attempt_id, lambda view: view.state is PairingState.CONFIRMING)
 
     def have_turn() -> list[str]:
         return [worker.session for worker in workers if LogIn() in worker.commands]
@@ -170,10 +171,14 @@ async def test_two_at_a_time_log_in_for_the_first_time(rig: Rig) -> None:
             while LogIn() not in worker.commands:  # noqa: ASYNC110 - a command to a worker sends no event
                 await asyncio.sleep(0.01)
 
-    await turn_of(workers[1])
+    for number in (0, 1):
+        await pair(number)
+        await turn_of(workers[number])
+    await pair(2)
     assert have_turn() == ["one", "two"]
     workers[0].report(ONLINE)
     await turn_of(workers[2])
+    await pair(3)
     assert have_turn() == ["one", "two", "three"]
     workers[1].report(Signal(kind=SignalKind.CONNECT_FAILURE, code=400))
     await turn_of(workers[3])
