@@ -18,6 +18,7 @@ import sys
 import time
 import tomllib
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -94,21 +95,15 @@ def check(options: argparse.Namespace) -> int:
         store = client(options.endpoint, login["access_key"], login["secret_key"])
     except (KeyError, tomllib.TOMLDecodeError):
         return MISSING
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            store.put_object(bucket_name=options.bucket, object_name=PROBE, data=io.BytesIO(b"amda"), length=4)
-            store.remove_object(bucket_name=options.bucket, object_name=PROBE)
-        except S3Error as error:
-            if error.code in TO_BE_MADE:
-                return MISSING
-            if error.code == FULL:  # whom it knows it tells so
-                return OK
-            if error.response.status != BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE_S)
-        else:
-            return OK
+    try:
+        store.put_object(bucket_name=options.bucket, object_name=PROBE, data=io.BytesIO(b"amda"), length=4)
+        store.remove_object(bucket_name=options.bucket, object_name=PROBE)
+    except S3Error as error:
+        if error.code in TO_BE_MADE:
+            return MISSING
+        if error.code != FULL:  # whom it knows it tells so
+            raise
+    return OK
 
 
 def make(options: argparse.Namespace) -> int:
@@ -139,6 +134,19 @@ def write_credentials(path: Path, owner: str, password: str) -> None:
     temporary.replace(path)
 
 
+def patiently(work: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Again as long as the store is busy; it says that it is ready a moment before it is. Raises as `work`."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            return work(options)
+        except (S3Error, MinioAdminException) as error:
+            busy = error.response.status == BUSY if isinstance(error, S3Error) else f"Status: {BUSY}" in str(error)
+            if not busy or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_S)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["check", "make"])
@@ -149,7 +157,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         await_ready(options.endpoint)
-        return check(options) if options.action == "check" else make(options)
+        return patiently(check if options.action == "check" else make, options)
     except S3Error as error:
         sys.stderr.write(f"  object store: {error.code}\n")
     except (MinioException, MinioAdminException, HTTPError, OSError) as error:

@@ -9,7 +9,7 @@ from types import ModuleType
 from unittest import mock
 
 import pytest
-from minio.error import S3Error
+from minio.error import MinioAdminException, S3Error
 
 FILE = Path(__file__).resolve().parents[2] / "provisioning" / "minio_login.py"
 
@@ -34,7 +34,7 @@ def answered(login: ModuleType, folder: Path, *answers: S3Error | None) -> int:
     store.put_object.side_effect = answers
     options = argparse.Namespace(credentials=folder / "s3.toml", endpoint="http://127.0.0.1:9000", bucket="media")
     with mock.patch.object(login, "client", return_value=store), mock.patch.object(login, "PAUSE_S", 0):
-        return int(login.check(options))
+        return int(login.patiently(login.check, options))
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "NoSuchBucket"])
@@ -44,6 +44,15 @@ def test_no_login(login: ModuleType, tmp_path: Path, code: str) -> None:
 
 def test_a_busy_store_is_asked_again(login: ModuleType, tmp_path: Path) -> None:
     assert answered(login, tmp_path, refusal("SlowDown", 503), refusal("SlowDown", 503), None) == login.OK
+
+
+def test_one_that_is_not_ready_yet_is_asked_again_to_make_one(login: ModuleType) -> None:
+    busy = MinioAdminException("503", "XMinioServerNotInitialized")
+    make = mock.Mock(side_effect=[refusal("XMinioServerNotInitialized", 503), busy, login.OK])
+    with mock.patch.object(login, "PAUSE_S", 0):
+        assert login.patiently(make, argparse.Namespace()) == login.OK
+    with pytest.raises(MinioAdminException):
+        login.patiently(mock.Mock(side_effect=MinioAdminException("403", "")), argparse.Namespace())
 
 
 def test_a_full_store_knows_whom_it_tells_so(login: ModuleType, tmp_path: Path) -> None:
