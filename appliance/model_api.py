@@ -311,7 +311,6 @@ class SettingView(msgspec.Struct, frozen=True, kw_only=True):
     """The settings file has another value, which waits for what `change` says."""
 
 
-SettingName = Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
 SettingValue = str | int | float | bool | list[str] | None
 """As the settings file has it; None: take it out of the file."""
 

@@ -37,7 +37,7 @@ SERVER = {
 }
 HEAD = """\
 # Settings of the appliance. `amda config show` lists all of them with their meaning; what is not here has its default.
-# After a change: systemctl restart amda (no session disconnects). install.sh keeps your changes.
+# A change counts at once, or after what `amda config show` names has started anew. install.sh keeps your changes.
 """
 
 

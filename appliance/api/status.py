@@ -59,7 +59,7 @@ class Health:
             remedy = "It is started again by itself; if it stays: journalctl -u amda-sessions, or logs/forkserver.log"
             degraded.append(DegradedPart(part="forkserver", reason=fork_server, remedy=remedy))
         if reason := await self._pairing.trouble():
-            remedy = "Sessions run; linking waits. See logs/redis.log, or start the Redis that redis.url names."
+            remedy = "Sessions run; linking waits. See journalctl -u amda-redis or logs/redis.log; redis.url names it."
             degraded.append(DegradedPart(part="redis", reason=reason, remedy=remedy))
         if reason := self._intake().trouble:
             remedy = "Sessions run; captured media waits in their spools. Free some space or mend the store."

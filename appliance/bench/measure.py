@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import resource
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,6 @@ import msgspec
 from appliance.processes import children_of, pss_bytes
 
 MIB: Final = 1 << 20
-_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -82,8 +79,3 @@ def percentile(values: Sequence[float], percent: float) -> float:
         return 0.0
     ordered = sorted(values)
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
-
-
-def own_peak_rss_mib() -> float:
-    """Largest resident size that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

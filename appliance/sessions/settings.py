@@ -56,8 +56,6 @@ class KeepaliveSettings(msgspec.Struct, frozen=True, kw_only=True):
     """faulthandler needs milliseconds; a process that is stopped never answers."""
     logout_timeout_s: Annotated[Seconds, Meta(description="How long unlinking at WhatsApp may take.")] = 10
     """One question and its answer; without an answer the session is removed all the same, and that is said."""
-    command_timeout_s: Annotated[Seconds, Meta(description="Default limit of a command to a session's process.")] = 30
-    """Sending a text asks WhatsApp for the recipient's devices first."""
     memory_soft_bytes: Annotated[Bytes, Meta(description="A process above this is reported.")] = 80 * MIB
     """Twice what remains after three pictures of 16 MiB; linking and large media pass it only for seconds."""
     memory_hard_bytes: Annotated[Bytes, Meta(description="A process above this is restarted.")] = 250 * MIB

@@ -17,7 +17,7 @@ check_proxy_ports() {
     if systemctl is-active --quiet "$PROXY" 2>/dev/null; then return 0; fi
     for port in 80 443; do
         ! port_taken "$port" || fail 25 "port $port is taken, and the TLS proxy needs it" \
-            "stop what listens there; or let that proxy speak to $API_ADDRESS: docs/install.md"
+            "stop what listens there; or let that proxy speak to $API_ADDRESS: docs/hybrid.md"
     done
 }
 

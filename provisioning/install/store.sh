@@ -179,8 +179,7 @@ minio_files() {
 # Another choice than the last time: its data stays, so that media can be moved out of it.
 leave_minio() {
     if systemctl is-enabled --quiet "$STORE" 2>/dev/null; then
-        note "the object store goes on, because media may lie in it: $CURRENT/install.sh --no-minio --move-media"
-        note "  afterwards: systemctl disable --now $STORE"
+        note "the object store goes on, because media may lie in it; once it is moved: systemctl disable --now $STORE"
     fi
 }
 
@@ -203,9 +202,12 @@ move_all_media() {
 
 # The choice of a store is for the first start. From then on media stays where it is until it is moved.
 tell_of_unmoved() {
-    if [ "$store" = folder ] || [ -n "$dry_run" ]; then return 0; fi
-    case $(media_place) in
-        "media folder "*) note "media still goes to a folder; to move it: $CURRENT/install.sh --move-media" ;;
+    if [ -n "$dry_run" ]; then return 0; fi
+    case "$store $(media_place)" in
+        "folder S3 "*) note "media still goes to S3; to move it: $CURRENT/install.sh --no-minio --move-media" ;;
+        "minio media folder "* | "s3 media folder "*)
+            note "media still goes to a folder; to move it: $CURRENT/install.sh --move-media"
+            ;;
     esac
 }
 

@@ -21,8 +21,6 @@ from tui.words import collation, duration, percent, reason_word
 DAY_S: Final = 86_400
 CHART_ROWS: Final = 5
 REASONS_SHOWN: Final = 5
-WHOLE_TITLE: Final = 10
-"""Cells of the bar from which on its title has room for the long word."""
 RELOAD_S: Final = 30.0
 
 

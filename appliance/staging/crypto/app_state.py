@@ -16,7 +16,6 @@ from appliance.staging.crypto.primitives import cbc_encrypt, hkdf, hmac_sha256, 
 
 CRITICAL_BLOCK: Final = "critical_block"
 """The collection that holds the push name."""
-COLLECTIONS: Final = (CRITICAL_BLOCK, "critical_unblock_low", "regular_high", "regular", "regular_low")
 
 HASH_SIZE: Final = 128
 _KEY_ID_SIZE: Final = 6

@@ -124,10 +124,6 @@ class Engine:
         """When frames, pings and answers were seen."""
         return self._tap.times
 
-    @property
-    def hung_calls(self) -> int:
-        return self._calls.hung
-
     # ---- connecting ----
 
     def start(self, proxy: str | None, known_ids: list[str]) -> None:

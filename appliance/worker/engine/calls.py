@@ -30,11 +30,6 @@ class BoundedCalls:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-call")
         self._hung = 0
 
-    @property
-    def hung(self) -> int:
-        """Calls that were given up and have not returned."""
-        return self._hung
-
     async def run(self, timeout_s: float, function: Callable[[], T]) -> T:
         """The function's result. Raises EngineTimeoutError, EngineBusyError, and whatever it raises."""
         if self._hung >= HUNG_LIMIT:
