@@ -91,8 +91,10 @@ class Board:
         """Give an attempt its end (None: linked) in Redis, in the record and here."""
         job = None if attempt.hold is None else attempt.hold.job
         await self.finish(attempt.id, None if job is None else job.fence, verdict_of(attempt, ending))
-        await attempt.move(PairingState.LINKED if ending is None else ending.state, ending)
-        self.attempts.pop(attempt.id, None)
+        try:
+            await attempt.move(PairingState.LINKED if ending is None else ending.state, ending)
+        finally:  # what cannot be recorded has ended all the same; the next start closes its row
+            self.attempts.pop(attempt.id, None)
 
     async def finish(self, job_id: str, fence: int | None, verdict: Verdict, *, force: bool = False) -> None:
         """End a job in Redis; as soon as Redis is back, if it is away."""

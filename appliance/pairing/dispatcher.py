@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -118,6 +119,8 @@ class Dispatcher:
                 if not self._away:
                     _log.warning("linking waits for Redis", reason=explain(error))
                 self._away = True
+            except sqlite3.Error as error:  # a full disk, which may have room again at the next look
+                _log.error("linking waits for the database", reason=str(error))
             try:
                 async with asyncio.timeout(TICK_S if self._board.attempts else IDLE_TICK_S):
                     await self._wanted.wait()
@@ -148,10 +151,12 @@ class Dispatcher:
         try:
             ending = await self._linker.run(attempt, hold)
         finally:
-            if not self._linker.letting_go or ending is None:
-                await asyncio.shield(self._board.end(attempt, ending))
-            self._work.pop(attempt.id, None)
-            self.wake()
+            try:
+                if not self._linker.letting_go or ending is None:
+                    await asyncio.shield(self._board.end(attempt, ending))
+            finally:
+                self._work.pop(attempt.id, None)
+                self.wake()
 
     async def _tell_places(self) -> None:
         """Those in line have moved up; once for all that were taken together."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 
 import pytest
 
 from appliance.model import PairingState, PairMethod, SessionState
 from appliance.pairing import redis_client
+from appliance.pairing.attempt import Attempt
+from appliance.pairing.record import PairingRecord
 from appliance.problems import ProblemError
 from appliance.protocol import LogIn, Paired, PairFailed, Signal, SignalKind
 from tests.daemon_fakes import FakeWorker
@@ -147,6 +150,29 @@ async def test_slots_bound_what_is_under_way_and_the_rest_has_a_position(rig: Ri
     worker.report(PairFailed(reason="refused", code=400))
     await rig.ended(service, first.id)
     assert (await rig.worker()).session == "two"
+
+
+async def test_an_end_that_cannot_be_recorded_does_not_hold_the_session(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await rig.service()
+    worker = await rig.shown(service)
+    refused = asyncio.Event()
+
+    async def save(_record: PairingRecord, _attempt: Attempt) -> None:
+        refused.set()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairingRecord, "save", save)
+        worker.report(PairFailed(reason="timeout", shown=True))
+        async with asyncio.timeout(15):
+            await refused.wait()
+            while rig.sessions.held:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+    async with asyncio.timeout(15):  # as long as the one before ends, the answer is that one
+        while (await service.request("one", PairMethod.CODE, PHONE)).id == worker.attempt_id:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_two_at_a_time_log_in_for_the_first_time(rig: Rig) -> None:
