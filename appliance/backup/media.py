@@ -54,12 +54,16 @@ class MediaStream:
         """The archive. What was pruned meanwhile is left out. Raises BackupError if the store is away or damaged."""
         for key, size in self._wanted:
             try:
-                if await self._store.stat(key) is None:
+                pieces = self._store.get(key)
+                try:  # what is open is whole, even if it is pruned while it is read
+                    first = await anext(pieces, b"")
+                except KeyError:
                     self.missing += 1
                     continue
                 yield _header(key, size)
-                left = size
-                async for piece in self._store.get(key):
+                left = size - len(first)
+                yield first
+                async for piece in pieces:
                     left -= len(piece)
                     yield piece
             except KeyError:

@@ -32,10 +32,12 @@ async def restore_session(
     wish: Wish,
     repository: Repository | None,
     hand_over: HandOver,
+    was_refused: Callable[[Exception], bool],
     progress: Progress,
 ) -> SessionView:
     """Give a session of this appliance the login that it had when the backup was made. Raises BackupError, and what
-    `hand_over` raises; then everything is as it was."""
+    `hand_over` raises: if that says that it was refused, everything is as it was. Otherwise the daemon may be about to
+    take the store, or have it; one that is not used it clears away at its next start."""
     with work_folder(settings.paths.backups, FOLDER) as folder:
         async with Backups(settings, repository, key_file_of(wish, folder)) as backups:
             taken = folder / "taken"
@@ -54,8 +56,9 @@ async def restore_session(
         source.replace(store)
         try:
             return await hand_over(session, order)
-        except BaseException:
-            shutil.rmtree(store, ignore_errors=True)
+        except Exception as error:
+            if was_refused(error):
+                shutil.rmtree(store, ignore_errors=True)
             raise
 
 

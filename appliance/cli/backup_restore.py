@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,7 +110,10 @@ async def _one(
 ) -> SessionView:
     from appliance.backup.one_session import restore_session
     from appliance.backup.settings_files import become_owner
-    from appliance.client import ApplianceClient
+    from appliance.client import ApiError, ApplianceClient
+
+    def was_refused(error: Exception) -> bool:
+        return isinstance(error, ApiError) and error.problem.status < http.HTTPStatus.INTERNAL_SERVER_ERROR
 
     settings = loaded.settings
     become_owner(settings)
@@ -117,7 +121,8 @@ async def _one(
     async with ApplianceClient(settings.paths.api_socket) as api:
         await api.session(session)  # there is one, and a daemon that knows it
         with shown_progress(quiet=quiet) as progress:
-            return await restore_session(settings, session, wish, repository, api.restore_session, progress)
+            hand_over = api.restore_session
+            return await restore_session(settings, session, wish, repository, hand_over, was_refused, progress)
 
 
 def _repository(loaded: LoadedSettings, source: str | None, s3_credentials: Path | None) -> Repository | None:

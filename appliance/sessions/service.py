@@ -22,7 +22,7 @@ from appliance.interfaces import EventCallback, RemovalCallback
 from appliance.model import SESSION_ID_PATTERN, PairingState, SessionState, SessionView
 from appliance.model_backup import RestoreSession
 from appliance.model_capture import CaptureChange, CaptureView
-from appliance.problems import conflict, invalid, not_found, timed_out, unavailable
+from appliance.problems import ProblemError, conflict, invalid, not_found, timed_out, unavailable
 from appliance.protocol import CommandBody, ForkHello, Heartbeat, Reply
 from appliance.sessions import inputs as i
 from appliance.sessions.breaker import BreakerState
@@ -224,10 +224,16 @@ class SessionService:
         runner = self._runner(session)
         with self._locks.hold(session, "restore"):
             store = self._linking.restored_store(runner.row, order.store)
-            process = runner.process
+            process, wanted = runner.process, runner.row.memory.wanted
             await runner.feed(i.Stop())
             if process is not None and runner.machine.phase is Phase.ENDING:
                 await process.settled.wait()
+            try:  # whoever brought it may have taken it away again
+                store = self._linking.restored_store(runner.row, order.store)
+            except ProblemError:
+                if wanted:
+                    await runner.feed(i.Start())
+                raise
             await self._linking.restore(runner, store, order)
             await runner.feed(i.Start())
         return await self.get(session)

@@ -91,3 +91,20 @@ async def test_an_archive_that_breaks_off_is_told(tmp_path: Path) -> None:
     archive = await all_of(MediaStream(store, wanted).pieces())
     with pytest.raises(BackupError, match="breaks off"):
         await put_back(FolderStore(tmp_path / "new"), cut(archive[:3000], 512), lambda _count: None)
+
+
+class PrunedWhileRead(FolderStore):
+    """Objects go as soon as somebody has begun to read them."""
+
+    async def get(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        async for piece in super().get(key, offset, length):
+            await super().delete([key])
+            yield piece
+
+
+async def test_what_is_pruned_while_it_is_read_does_not_end_it(tmp_path: Path) -> None:
+    _, wanted = await filled(tmp_path / "old", b"first", b"second" * 300_000)
+    stream = MediaStream(PrunedWhileRead(tmp_path / "old"), [*wanted, wanted[0]])
+    archive = await all_of(stream.pieces())
+    assert (stream.objects, stream.missing) == (2, 1)
+    assert len(await put_back(FolderStore(tmp_path / "new"), cut(archive, 4096), lambda _count: None)) == 2
