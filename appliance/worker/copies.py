@@ -79,6 +79,7 @@ class Copies:
     def connected(self, *, now: bool) -> None:
         if now:
             self._connected.set()
+            self._wake.set()  # what was left when the connection was lost
         else:
             self._connected.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Final
 from appliance.protocol import CaptureSettings
 
 SUFFIX: Final = ".held"
+HASH_BYTES: Final = 32
 _HOUR_S: Final = 3600.0
 
 
@@ -28,6 +30,8 @@ class Held:
 
     def take(self, sha256: bytes, part: Path) -> bool:
         """Make a held file available as `part`; False: it is not held. It stays, others may have sent the same."""
+        if len(sha256) != HASH_BYTES:  # without a hash any two would be the same
+            return False
         try:
             os.link(self._path(sha256), part)
         except FileNotFoundError:
@@ -39,8 +43,9 @@ class Held:
         found: list[tuple[float, int, str]] = []
         for name in os.listdir(self._folder):  # noqa: PTH208 - pathlib's machinery would be copied into every worker
             if name.endswith(SUFFIX):
-                status = (self._folder / name).lstat()
-                found.append((status.st_mtime, status.st_size, name))
+                with contextlib.suppress(FileNotFoundError):  # another thread forgets it just now
+                    status = (self._folder / name).lstat()
+                    found.append((status.st_mtime, status.st_size, name))
         found.sort()
         room = settings.keep_bytes - remembered_bytes
         total, oldest, gone = sum(size for _, size, _ in found), self._clock() - settings.keep_hours * _HOUR_S, 0

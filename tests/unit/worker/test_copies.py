@@ -131,6 +131,23 @@ async def test_failures_are_tried_again_and_not_for_ever(harness: Harness) -> No
     assert f"({TRIES}/{TRIES})" in harness.log[-1]
 
 
+async def test_what_a_lost_connection_left_is_sent_on_the_next_one(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.05)
+    for number in range(3):
+        harness.add(msgspec.structs.replace(ITEM, item=f"i{number}"))
+    harness.copies.connected(now=True)
+    async with asyncio.timeout(10):
+        await harness.chat.changed.wait()
+    harness.copies.connected(now=False)
+    await asyncio.sleep(0.2)  # the absence of a copy is what is looked for
+    assert len(harness.chat.sent) == 1
+    harness.copies.connected(now=True)
+    await harness.until_empty()
+    assert len(harness.chat.sent) == 3
+
+
 async def test_a_flood_is_not_sent_and_nothing_raises(harness: Harness) -> None:
     for number in range(MAX_WAITING + 5):
         harness.add(msgspec.structs.replace(ITEM, item=f"i{number}"))

@@ -203,7 +203,7 @@ def test_pauses_and_limits() -> None:
 
 def held_fetch(name: str) -> Fetch:
     found = fetch(name)
-    media = msgspec.structs.replace(found.media, sha256=b"hash")
+    media = msgspec.structs.replace(found.media, sha256=b"h" * 32)
     return Fetch(item=msgspec.structs.replace(found.item, category=HELD), media=media)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from appliance.protocol import CaptureSettings
-from appliance.worker.held import Held
+from appliance.worker.held import HASH_BYTES, Held
 from tests.unit.worker.test_store import Clock
 
 
@@ -14,8 +14,9 @@ def hold(held: Held, folder: Path, number: int, size: int, at: float) -> bytes:
     part = folder / f"{number}.part"
     part.write_bytes(bytes([number]) * size)
     os.utime(part, (at, at))
-    held.put(part, bytes([number]))
-    return bytes([number])
+    name = bytes([number]) * HASH_BYTES
+    held.put(part, name)
+    return name
 
 
 def test_what_is_held_can_be_taken_more_than_once(tmp_path: Path) -> None:
@@ -24,7 +25,14 @@ def test_what_is_held_can_be_taken_more_than_once(tmp_path: Path) -> None:
     for number in range(2):
         assert held.take(name, tmp_path / f"taken{number}")
         assert (tmp_path / f"taken{number}").read_bytes() == b"\1" * 10
-    assert not held.take(b"other", tmp_path / "taken")
+    assert not held.take(b"o" * HASH_BYTES, tmp_path / "taken")
+
+
+def test_without_a_hash_nothing_is_taken_for_the_same(tmp_path: Path) -> None:
+    held = Held(tmp_path, Clock())
+    (tmp_path / "part").write_bytes(b"somebody's")
+    held.put(tmp_path / "part", b"")
+    assert not held.take(b"", tmp_path / "taken")
 
 
 def test_age_and_size_are_bounded_together_with_remembered_messages(tmp_path: Path) -> None:
