@@ -35,7 +35,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
     """One with short bounds for all of them: after each attack it has to be as it was."""
     folder = tmp_path_factory.mktemp("daemon")
-    async with running(folder, header_s="4", body_s="1", stall_s="2", connections="300", record_s="0.1") as started:
+    async with running(folder, header_s="1", body_s="1", stall_s="2", connections="300", record_s="0.1") as started:
         yield started
 
 
@@ -198,9 +198,10 @@ async def test_ten_thousand_connections_that_never_speak(daemon: DaemonProcess) 
 async def test_one_address_does_not_take_all_the_room(daemon: DaemonProcess) -> None:
     opened = list[socket.socket]()
     try:
-        for _ in range(200):
+        for _ in range(600):
             opened.append(silent(daemon, "127.2.0.1"))
-        assert sum(one.count for one in await daemon.refused("too_many_connections", "127.2.0.1", 72)) == 72
+        # 128 at a time; where it takes longer than their second to open all, the first ones have made room again
+        assert 0 < sum(one.count for one in await daemon.refused("too_many_connections", "127.2.0.1")) <= 600 - 128
     finally:
         for sock in opened:
             sock.close()
