@@ -8,25 +8,7 @@ import pytest
 
 from appliance.database import Database
 from appliance.media.index import PAGE_LIMIT, MediaIndex, StoredAs
-from appliance.model import MediaKind
-from appliance.protocol import SpoolItem
-
-
-def _item(number: int) -> SpoolItem:
-    return SpoolItem(
-        item=f"item{number}",
-        session="one",
-        category="statuses",
-        kind=MediaKind.IMAGE,
-        mimetype="image/png",
-        sha256=f"{number:064x}",
-        size=1,
-        message_id=f"M{number}",
-        chat="status@broadcast",
-        sender="1@lid",
-        sent_at=0.0,
-        captured_at=0.0,
-    )
+from tests.spool_items import captured
 
 
 @pytest.mark.slow
@@ -36,7 +18,7 @@ async def test_the_largest_page_can_ask_for_one_more_to_see_whether_another_foll
     index = MediaIndex(database)
     for number in range(PAGE_LIMIT + 1):
         stored = StoredAs(size=1, sha256=f"{number:064x}", mimetype="image/png")
-        await index.add(_item(number), f"key{number}", stored, float(number))
+        await index.add(captured(f"M{number}", sha256=f"{number:064x}"), f"key{number}", stored, float(number))
     found = await index.search(limit=PAGE_LIMIT + 1)
     assert [view.message_id for view in found] == [f"M{number}" for number in range(PAGE_LIMIT, -1, -1)]
     last = found[PAGE_LIMIT - 1]

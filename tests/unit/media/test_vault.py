@@ -16,10 +16,10 @@ from appliance.media.pruning import Pruning
 from appliance.media.settings import PruneMode
 from appliance.media.store import StoreError
 from appliance.media.vault import NoRoomError
-from appliance.model import Category, MediaKind
+from appliance.model import Category
 from appliance.model_api import PoisonView
 from appliance.model_storage import PruneRequest
-from appliance.protocol import SpoolItem
+from tests.spool_items import captured
 from tests.unit.media.vault_chance import QUOTA, SESSION_QUOTA, take_chances
 from tests.unit.media.vault_rig import VaultRig, bytes_below
 
@@ -97,23 +97,6 @@ async def test_content_goes_with_the_last_item_that_refers_to_it(make: Make) -> 
     assert await _keys(rig) == {other.key}
     assert not await rig.vault.delete_item(second.id)
     assert [removal.size for removal in await rig.holdings.removals(10)] == [1000, 0]
-
-
-def captured(name: str) -> SpoolItem:
-    return SpoolItem(
-        item=name,
-        session="one",
-        category=Category.STATUS,
-        kind=MediaKind.IMAGE,
-        mimetype="image/jpeg",
-        sha256="",
-        size=1,
-        message_id=name,
-        chat="c",
-        sender="s",
-        sent_at=0.0,
-        captured_at=0.0,
-    )
 
 
 async def test_what_was_only_noted_is_forgotten_in_the_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.model import MediaKind
-from appliance.protocol import CaptureSettings, Signal, SignalKind, SpoolItem
+from appliance.protocol import CaptureSettings, Signal, SignalKind
 from appliance.worker.engine.events import Incoming, MediaRef, RawKind
 from appliance.worker.rules import Fetch
 from appliance.worker.store import (
@@ -20,6 +20,7 @@ from appliance.worker.store import (
     StoreLockedError,
     SupersededError,
 )
+from tests.spool_items import captured
 
 
 class Clock:
@@ -47,21 +48,8 @@ def text(number: int, size: int = 10) -> Incoming:
 
 
 def fetch(name: str) -> Fetch:
-    item = SpoolItem(
-        item=name,
-        session="a",
-        category="statuses",
-        kind=MediaKind.IMAGE,
-        mimetype="image/jpeg",
-        sha256="00",
-        size=1,
-        message_id=name,
-        chat="c",
-        sender="s",
-        sent_at=0.0,
-        captured_at=0.0,
-    )
-    return Fetch(item=item, media=MediaRef(kind=MediaKind.IMAGE, mimetype="", size=1, sha256=b"", enc_sha256=b""))
+    media = MediaRef(kind=MediaKind.IMAGE, mimetype="", size=1, sha256=b"", enc_sha256=b"")
+    return Fetch(item=captured(name, "a"), media=media)
 
 
 def test_settings_of_sqlite_are_those_that_outlive_a_power_cut(store: CaptureStore, tmp_path: Path) -> None:
