@@ -96,7 +96,7 @@ def _put_settings(content: bytes, file: SettingsFile, loaded: LoadedSettings) ->
     target = loaded.file
     if target.exists() and target.read_bytes() == content:
         return []
-    if target.exists() and not _same_folders(content, loaded.settings, target):
+    if target.exists() and _of_our_folders(content, loaded) is None:
         _put(target.with_name(target.name + RESTORED), content, file)
         return [
             f"the saved settings speak of other folders and lie in {target}{RESTORED}; take from them what you want"
@@ -119,19 +119,20 @@ def _keep(path: Path) -> bool:
 
 def _logins_elsewhere(file: Path, loaded: LoadedSettings) -> set[str]:
     """Files with the login of an S3 that the saved settings name and this machine's do not."""
-    content = file.read_bytes() if file.exists() else b""
-    if not _same_folders(content, loaded.settings, loaded.file):
+    ours, saved = loaded.settings, _of_our_folders(file.read_bytes(), loaded) if file.exists() else None
+    if saved is None:
         return set()
-    ours, saved = loaded.settings, parse_settings(content.decode(), loaded.file, {}).settings
     pairs = ((ours.storage, saved.storage), (ours.backup, saved.backup))
     return {str(new.credentials) for old, new in pairs if new.credentials and new.endpoint not in (None, old.endpoint)}
 
 
-def _same_folders(content: bytes, ours: Settings, file: Path) -> bool:
+def _of_our_folders(content: bytes, loaded: LoadedSettings) -> Settings | None:
+    """Saved settings that speak of the same folders as this machine's; None: of others, or they cannot be read."""
     try:
-        return parse_settings(content.decode(), file, {}).settings.paths == ours.paths
+        saved = parse_settings(content.decode(), loaded.file, {}).settings
     except (ConfigError, UnicodeDecodeError):
-        return False
+        return None
+    return saved if saved.paths == loaded.settings.paths else None
 
 
 def _put(path: Path, content: bytes, file: SettingsFile) -> None:
