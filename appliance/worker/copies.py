@@ -113,8 +113,11 @@ class Copies:
 
     def _waiting(self) -> list[str]:
         """Names, oldest first."""
-        notes = [name for name in os.listdir(self._folder) if name.endswith(NOTE)]  # noqa: PTH208 - as in `Held`
-        aged = [((self._folder / name).lstat().st_mtime, name.removesuffix(NOTE)) for name in notes]
+        aged = []
+        for name in os.listdir(self._folder):  # noqa: PTH208 - as in `Held`
+            if name.endswith(NOTE):
+                with contextlib.suppress(FileNotFoundError):  # sent just now, while another thread looks
+                    aged.append(((self._folder / name).lstat().st_mtime, name.removesuffix(NOTE)))
         return [name for _, name in sorted(aged)]
 
     async def _send(self, name: str) -> None:
