@@ -105,7 +105,7 @@ async def test_headers_that_trickle_in_end_the_connection(daemon: DaemonProcess)
             return await trickle()
         return 0.0
 
-    assert max(await asyncio.gather(*(swallowed() for _ in range(100)))) < 20
+    assert max(await asyncio.gather(*(swallowed() for _ in range(100)))) < 8
     entries = await daemon.refused("slow_header", "127.4.0.1", 100)
     assert sum(entry.count for entry in entries) == 100
     await still_well(daemon, before)
@@ -196,12 +196,22 @@ async def test_ten_thousand_connections_that_never_speak(daemon: DaemonProcess) 
 
 
 async def test_one_address_does_not_take_all_the_room(daemon: DaemonProcess) -> None:
+    async def count(action: str) -> int:
+        return sum(one.count for one in await daemon.refused(action, "127.2.0.1", 0))
+
     opened = list[socket.socket]()
     try:
         for _ in range(600):
             opened.append(silent(daemon, "127.2.0.1"))
-        # 128 at a time; where it takes longer than their second to open all, the first ones have made room again
-        assert 0 < sum(one.count for one in await daemon.refused("too_many_connections", "127.2.0.1")) <= 600 - 128
+        # Each is refused, or let in and cut after its second; where opening all takes longer, that makes room again.
+        async with asyncio.timeout(PATIENCE_S):
+            while (cut := await count("slow_header")) + (  # noqa: ASYNC110 - the audit sends no events
+                refused := await count("too_many_connections")
+            ) < 600:
+                await asyncio.sleep(0.2)
+        assert cut + refused == 600
+        assert cut >= 128
+        assert refused > 0
     finally:
         for sock in opened:
             sock.close()
@@ -225,7 +235,7 @@ async def test_a_token_guessed_ten_thousand_times(daemon: DaemonProcess) -> None
             told = "a right guess is not told from a wrong one while the address has to wait"
             assert status == 429 or not in_one_lock, told
     assert sum(statuses.values()) == 10_000
-    assert statuses[401] == 10 if in_one_lock else statuses[401] <= 20
+    assert statuses == {401: 10, 429: 9990} if in_one_lock else statuses.keys() == {401, 429} and statuses[401] <= 20
     async with raw(daemon, "127.3.0.2") as (reader, writer):
         writer.write(b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % good.encode())
         assert b" 200 " in await reader.readline()
