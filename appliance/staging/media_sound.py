@@ -5,6 +5,7 @@ Formats: RFC 3533 (Ogg), RFC 7845 (Opus in it); ISO/IEC 11172-3 (MP3 frames) and
 
 from __future__ import annotations
 
+import bisect
 import random
 import struct
 from typing import Final
@@ -15,6 +16,7 @@ _SILENCE: Final = b"\xf8\xff\xfe"
 _PACKET_SAMPLES: Final = _RATE // 50
 _PRE_SKIP: Final = 312
 _MAX_SEGMENTS: Final = 255
+_PAGE_HEAD: Final = 27
 _SERIAL: Final = 1
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
 """Flags of an Ogg page."""
@@ -48,15 +50,21 @@ def ogg_opus(seed: str, size: int, seconds: int = 1) -> bytes:
 
     room = size - len(begin) - len(_pages(packets, 0, _LAST, end))
     noise = random.Random(seed).randbytes(max(room // 2, 0)).hex().encode()  # noqa: S311
-    packet = tags(noise)
-    while noise and len(_pages([packet], 1, 0, 0)) > room:
-        packet = tags(noise := noise[: len(noise) - max(1, len(_pages([packet], 1, 0, 0)) - room)])
-    middle = _pages([packet], 1, 0, 0)
+    bare = len(tags(b""))
+
+    def fitting(segments: int) -> int:
+        """Bytes of noise for which there is room."""
+        return bisect.bisect_right(range(len(noise)), room, key=lambda size: _paged(bare + size, segments)) - 1
+
+    # Where a page is full, the head of the next one may not fit; pages that end a little earlier leave no such gap.
+    segments = max(_MAX_SEGMENTS, _MAX_SEGMENTS - 1, key=fitting)
+    middle = _pages([tags(noise[: max(0, fitting(segments))])], 1, 0, 0, segments)
     return begin + middle + _pages(packets, 1 + middle.count(b"OggS\0"), _LAST, end)
 
 
-def _pages(packets: list[bytes], number: int, flags: int, position: int) -> bytes:
-    """Packets as pages from `number` on; `flags` of the first or last one, the position of the last one."""
+def _pages(packets: list[bytes], number: int, flags: int, position: int, segments: int = _MAX_SEGMENTS) -> bytes:
+    """Packets as pages from `number` on; `flags` of the first or last one, the position of the last one. `segments`: at
+    most so many in a page."""
     lacing: list[bytes] = []
     ends: list[bool] = []
     for packet in packets:
@@ -64,17 +72,23 @@ def _pages(packets: list[bytes], number: int, flags: int, position: int) -> byte
         lacing += pieces
         ends += [False] * (len(pieces) - 1) + [True]
     out = b""
-    starts = range(0, len(lacing), _MAX_SEGMENTS)
+    starts = range(0, len(lacing), segments)
     for at in starts:
-        pieces, last = lacing[at : at + _MAX_SEGMENTS], at == starts[-1]
+        pieces, last = lacing[at : at + segments], at == starts[-1]
         kind = (_CONTINUED if at and not ends[at - 1] else 0) | (flags & _FIRST) | (flags & _LAST if last else 0)
-        finished = position if last else (0 if any(ends[at : at + _MAX_SEGMENTS]) else -1)
+        finished = position if last else (0 if any(ends[at : at + segments]) else -1)
         head = struct.pack("<BBqIII", 0, kind, finished, _SERIAL, number, 0)
         body = bytes([len(pieces)]) + bytes(map(len, pieces)) + b"".join(pieces)
         page = b"OggS" + head + body
         out += page[:22] + struct.pack("<I", _crc(page)) + page[26:]
         number += 1
     return out
+
+
+def _paged(size: int, segments: int) -> int:
+    """Bytes of the pages of one packet."""
+    lacing = size // 255 + 1
+    return size + lacing + _PAGE_HEAD * -(-lacing // segments)
 
 
 def _crc(page: bytes) -> int:
